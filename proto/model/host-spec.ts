@@ -1,0 +1,90 @@
+/**
+ * The whole desired state of one host, as the controller sends it and the agent keeps it in its
+ * ledger. The agent derives everything in the kernel from this and from what it observes.
+ */
+import type { Ip } from './address.js'
+import type { Name } from './names.js'
+
+export type Protocol = 'tcp' | 'udp'
+export type Stage = 'planned' | 'forwarding' | 'moving' | 'moved' | 'finalized'
+export type TunnelDriver = 'openvpn' | 'wireguard-l2' | 'wireguard' | 'direct'
+
+export interface HostSpec {
+  fleet: Name
+  /** This host's name in fleet.yaml. */
+  host: Name
+  /** Grows with every change; the agent refuses an older one, and the same one with other content. */
+  generation: number
+  tunnels: TunnelSpec[]
+  services: ServiceSpec[]
+}
+
+/** One end of the link to one peer. */
+export interface TunnelSpec {
+  /** 1 to 63, the same on both hosts: names the device, the mark, the table and the conntrack zone. */
+  index: number
+  peer: Name
+  driver: TunnelDriver
+  /** WireGuard only: in the kernel, or by the wireguard-go process. */
+  userspace: boolean
+  /** Who is the TLS server (OpenVPN) of the two. */
+  role: 'server' | 'client'
+  /** UDP port on both hosts. */
+  port: number
+  /** The peer's address in the outer network. */
+  remote: Ip
+  /** Of the tunnel device that carries the clients' packets, in bytes. */
+  mtu: number
+  /** Tunnel addresses of this end and of the peer: IPv4 in a /30, IPv6 in a /126. */
+  local4: Ip
+  peer4: Ip
+  local6: Ip
+  peer6: Ip
+  /** WireGuard: the peer's public key, base64. OpenVPN: SHA-256 fingerprint of its certificate, AA:BB:…. Direct: ''. */
+  peerIdentity: string
+  /** Direct only: the device that is there already, else ''. */
+  device: string
+  /** All addresses of the peer, public and local: connections from them that come back need SNAT. */
+  peerAddresses: Ip[]
+  /** Where probes go: `port` is always forwarded to the peer, `port + 1` never is. */
+  probe: { port: number; pairs: AddressPair[] }
+}
+
+/** An address of this host that clients use, and the peer's own address that it stands for. */
+export interface AddressPair {
+  local: Ip
+  peer: Ip
+}
+
+export interface ServiceSpec {
+  name: Name
+  stage: Stage
+  from: Name
+  to: Name
+  /** Where the process answers now. */
+  active: Name
+  routes: ServiceRoute[]
+}
+
+/** What this host does with packets that open a connection to one address and port range. */
+export interface ServiceRoute {
+  protocol: Protocol
+  /** As it stands on the host (behind one-to-one NAT: the local address). */
+  address: Ip
+  ports: { from: number; to: number }
+  action: ForwardAction | ServeAction
+}
+
+/** Into the tunnel, to the peer's own address; `port` 0 keeps the client's port. */
+export interface ForwardAction {
+  kind: 'forward'
+  tunnel: number
+  to: Ip
+  port: number
+}
+
+/** Answered here; `port` 0 where the process listens on the port that clients use. */
+export interface ServeAction {
+  kind: 'serve'
+  port: number
+}
