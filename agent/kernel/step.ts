@@ -1,0 +1,27 @@
+/**
+ * The instruction set: all that this agent ever does to a host. One union gives the plan's text, the
+ * progress, the fake kernel and the tests; performers are a mapped type over it.
+ */
+import type { AddressSpec, ProcessSpec, RouteSpec, RuleSpec, TapLink, VxlanLink, WireguardLink } from '../plan/desired.js'
+
+export type Step =
+  | { do: 'set-sysctl'; key: string; value: string }
+  | { do: 'add-link'; link: WireguardLink | VxlanLink | TapLink }
+  | { do: 'delete-link'; name: string }
+  | { do: 'configure-wireguard'; link: WireguardLink }
+  | { do: 'set-link'; name: string; mtu: number; up: true }
+  | { do: 'start-process'; process: ProcessSpec }
+  | { do: 'stop-process'; name: string }
+  | { do: 'add-address'; address: AddressSpec }
+  | { do: 'delete-address'; address: AddressSpec }
+  | { do: 'add-route'; route: RouteSpec }
+  | { do: 'delete-route'; route: RouteSpec }
+  | { do: 'add-rule'; rule: RuleSpec }
+  | { do: 'delete-rule'; rule: RuleSpec }
+  /** One transaction: `text` goes to `nft -f` as it stands. */
+  | { do: 'load-ruleset'; fingerprint: string; chains: string[]; counters: string[]; text: string }
+  | { do: 'delete-table' }
+
+export type StepKind = Step['do']
+export type StepOf<K extends StepKind> = Extract<Step, { do: K }>
+export type Performers = { [K in StepKind]: (step: StepOf<K>) => Promise<void> }

@@ -1,0 +1,99 @@
+/**
+ * Everything of ours that should stand in this host's kernel, whole, each time. `derive` makes it from
+ * the host spec; `difference` compares it with what is observed and gives steps. Nothing here is
+ * ordered: the order of the work is decided in difference.ts alone.
+ */
+import type { Family, Ip } from '../../proto/model/address.js'
+
+export interface Desired {
+  links: LinkSpec[]
+  processes: ProcessSpec[]
+  addresses: AddressSpec[]
+  routes: RouteSpec[]
+  rules: RuleSpec[]
+  /** Full key → value. What was found under a key is kept in the ledger and put back. */
+  sysctls: Record<string, string>
+  /** null: no table of ours. */
+  ruleset: Ruleset | null
+}
+
+export type LinkSpec = WireguardLink | VxlanLink | TapLink | ExistingLink
+
+/** Made in the kernel, or by a wireguard-go process of the same name where `userspace`. */
+export interface WireguardLink {
+  kind: 'wireguard'
+  name: string
+  mtu: number
+  userspace: boolean
+  listenPort: number
+  peer: { publicKey: string; endpoint: { address: Ip; port: number }; allowedIps: string[] }
+}
+
+export interface VxlanLink {
+  kind: 'vxlan'
+  name: string
+  mtu: number
+  vni: number
+  local: Ip
+  remote: Ip
+  port: number
+  /** The device that it rides on. */
+  under: string
+}
+
+/** A persistent tap device, so that addresses and routes outlive the OpenVPN process that serves it. */
+export interface TapLink {
+  kind: 'tap'
+  name: string
+  mtu: number
+}
+
+/** There already and not ours: never made, changed or removed. */
+export interface ExistingLink {
+  kind: 'existing'
+  name: string
+}
+
+/** A process of ours that must outlive the agent. Found again by its pid file and its start time. */
+export interface ProcessSpec {
+  /** Names the pid file, the log and the configuration under /run/fleetmove. */
+  name: string
+  argv: string[]
+  env: Record<string, string>
+  /** Written (0600) before the start; a running process with other content is replaced. */
+  config: { path: string; content: string } | null
+}
+
+export interface AddressSpec {
+  device: string
+  ip: Ip
+  prefix: number
+}
+
+export interface RouteSpec {
+  family: Family
+  table: number
+  kind: 'unicast' | 'blackhole'
+  /** Only 0.0.0.0/0 and ::/0 are ever needed in our tables. */
+  device: string | null
+  via: Ip | null
+  metric: number
+}
+
+export interface RuleSpec {
+  family: Family
+  priority: number
+  mark: number
+  mask: number
+  table: number
+}
+
+/** One table of ours as text for `nft -f`. */
+export interface Ruleset {
+  /** Of the whole text; stands in a rule's comment, since nft rewrites text when it lists it. */
+  fingerprint: string
+  /** Names of chains, maps and counters that the text declares, to find the ones to delete. */
+  chains: string[]
+  counters: string[]
+  text: string
+}
