@@ -1,0 +1,104 @@
+/**
+ * What this host must remember over a restart, in one file that is replaced whole: the confirmed spec,
+ * a trial that isn't confirmed yet, and the sysctls as they were found.
+ */
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { FleetmoveError } from '../proto/model/error.js'
+import type { HostSpec } from '../proto/model/host-spec.js'
+import type { Found } from './plan/difference.js'
+
+export interface LedgerBody {
+  confirmed: HostSpec | null
+  trial: Trial | null
+  found: Found
+  /** The highest generation ever taken: an older controller that comes back can change nothing. */
+  generation: number
+}
+
+export interface Trial {
+  spec: HostSpec
+  /** Epoch milliseconds at which the agent undoes it alone. */
+  deadline: number
+  /** /proc/sys/kernel/random/boot_id: a trial doesn't outlive the kernel it was applied to. */
+  bootId: string
+}
+
+const format = 'fleetmove-ledger-1'
+const empty: LedgerBody = { confirmed: null, trial: null, found: {}, generation: 0 }
+
+export class Ledger {
+  private constructor(
+    private readonly path: string,
+    private body: LedgerBody,
+  ) {}
+
+  /**
+   * @param path of the file; an absent one is an empty ledger.
+   * @throws FleetmoveError 'ledger' when it is torn, foreign or unreadable.
+   */
+  static async open(path: string): Promise<Ledger> {
+    let text: string
+    try {
+      text = await readFile(path, 'utf8')
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return new Ledger(path, empty)
+      throw new FleetmoveError('ledger', { message: `can't read ${path}: ${(cause as Error).message}`, cause })
+    }
+    return new Ledger(path, parse(path, text))
+  }
+
+  get current(): Readonly<LedgerBody> {
+    return this.body
+  }
+
+  /**
+   * On disk before it returns; on failure neither the file nor `current` has changed.
+   * @throws FleetmoveError 'ledger' (full or read-only disk…).
+   */
+  async save(change: Partial<LedgerBody>): Promise<void> {
+    const body = { ...this.body, ...change }
+    const text = JSON.stringify(body)
+    const temporary = `${this.path}.new`
+    try {
+      await mkdir(dirname(this.path), { recursive: true, mode: 0o700 })
+      await rm(temporary, { force: true })
+      const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+      try {
+        await file.writeFile(`${format} ${checksum(text)}\n${text}\n`)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await rename(temporary, this.path)
+      // The new name is durable only when its directory is.
+      const directory = await open(dirname(this.path), constants.O_RDONLY)
+      try {
+        await directory.sync()
+      } finally {
+        await directory.close()
+      }
+    } catch (cause) {
+      throw new FleetmoveError('ledger', {
+        message: `can't write ${this.path}: ${(cause as Error).message}; nothing was changed`,
+        hint: 'free space on that file system, or make it writable, and run the command again',
+        cause,
+      })
+    }
+    this.body = body
+  }
+}
+
+const checksum = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+function parse(path: string, text: string): LedgerBody {
+  const [head = '', json = ''] = text.split('\n')
+  if (head === `${format} ${checksum(json)}`) return JSON.parse(json) as LedgerBody
+  const what = head.startsWith(format) ? 'is torn (its checksum is wrong)' : 'is not a ledger of this version'
+  throw new FleetmoveError('ledger', {
+    message: `${path} ${what}`,
+    hint: `look at it; if you can do without it, move it away and run \`fleetmove up\`, which sets this host up anew`,
+  })
+}

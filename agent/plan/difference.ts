@@ -1,0 +1,219 @@
+/**
+ * Desired × observed → the steps between them, in the one order in which they may be taken. Pure: the
+ * plan that an operator reads is what happens. After all steps the difference is empty.
+ *
+ * Receiver before sender: devices, addresses, routes and rules stand before the ruleset steers packets
+ * to them, and forwarding is opened when the guard stands. Taken down the other way round.
+ */
+import type { Observed, ObservedLink } from '../kernel/observed.js'
+import type { Step } from '../kernel/step.js'
+import type { AddressSpec, Desired, LinkSpec, ProcessSpec, RouteSpec, RuleSpec } from './desired.js'
+import { fingerprint } from './fingerprint.js'
+import { isOurDevice } from './own.js'
+import { opensForwarding } from './sysctls.js'
+
+/** Sysctls as they were before we first changed them; kept in the ledger until they are put back. */
+export type Found = Readonly<Record<string, string>>
+
+export interface Difference {
+  steps: Step[]
+  /** What must be in the ledger before the first step is taken. */
+  found: Found
+}
+
+export function difference(desired: Desired, observed: Observed, found: Found): Difference {
+  const sysctls = sysctlSteps(desired, observed, found)
+  const steps: Step[] = [
+    ...linkSteps(desired, observed),
+    ...missing(desired.addresses, observed.addresses, addressKey).map((address): Step => ({ do: 'add-address', address })),
+    ...sysctls.first,
+    ...missing(desired.routes, observed.routes, routeKey).map((route): Step => ({ do: 'add-route', route })),
+    ...missing(desired.rules, observed.rules, ruleKey).map((rule): Step => ({ do: 'add-rule', rule })),
+    ...rulesetSteps(desired, observed),
+    ...sysctls.opening,
+    ...sysctls.restoring,
+    ...(desired.ruleset === null && observed.table !== null ? [{ do: 'delete-table' } as const] : []),
+    ...missing(observed.rules, desired.rules, ruleKey).map((rule): Step => ({ do: 'delete-rule', rule })),
+    ...missing(observed.routes, desired.routes, routeKey).map((route): Step => ({ do: 'delete-route', route })),
+    ...staleAddresses(desired, observed),
+    ...staleLinks(desired, observed),
+    ...staleProcesses(desired, observed),
+  ]
+  return { steps, found: sysctls.found }
+}
+
+function missing<T>(from: readonly T[], present: readonly T[], key: (item: T) => string): T[] {
+  const there = new Set(present.map(key))
+  return from.filter((item) => !there.has(key(item)))
+}
+
+const addressKey = (a: AddressSpec): string => `${a.device} ${a.ip}/${a.prefix}`
+/** The kernel shows IPv6 blackholes on `lo`; their device says nothing. */
+const routeKey = (r: RouteSpec): string =>
+  [r.family, r.table, r.kind, r.kind === 'blackhole' ? '' : r.device, r.via ?? '', r.metric].join(' ')
+const ruleKey = (r: RuleSpec): string => [r.family, r.priority, r.mark, r.mask, r.table].join(' ')
+
+/** What a process was started with; a running one with another fingerprint is replaced. */
+export const processFingerprint = (process: ProcessSpec): string =>
+  fingerprint(JSON.stringify([process.argv, process.env, process.config]))
+
+function linkSteps(desired: Desired, observed: Observed): Step[] {
+  const steps: Step[] = []
+  const seen = new Map(observed.links.map((link) => [link.name, link]))
+  const started = new Set<string>()
+  const start = (process: ProcessSpec): void => {
+    if (started.has(process.name)) return
+    started.add(process.name)
+    const running = observed.processes[process.name]
+    if (running === processFingerprint(process)) return
+    if (running !== undefined) steps.push({ do: 'stop-process', name: process.name })
+    steps.push({ do: 'start-process', process })
+  }
+  for (const link of desired.links) {
+    if (link.kind === 'existing') continue
+    let present = seen.get(link.name)
+    if (present && !sameMake(link, present)) {
+      steps.push({ do: 'delete-link', name: link.name })
+      present = undefined
+    }
+    if (link.kind === 'wireguard') {
+      // A wireguard-go process makes the device, and the device goes with it.
+      const maker = link.userspace ? desired.processes.find((p) => p.name === wireguardProcess(link.name)) : undefined
+      if (maker) {
+        if (observed.processes[maker.name] !== processFingerprint(maker)) present = undefined
+        start(maker)
+      } else if (!present) steps.push({ do: 'add-link', link })
+      if (!present || !sameWireguard(link, observed)) steps.push({ do: 'configure-wireguard', link })
+    } else if (!present) steps.push({ do: 'add-link', link })
+    if (!present || present.mtu !== link.mtu || !present.up) {
+      steps.push({ do: 'set-link', name: link.name, mtu: link.mtu, up: true })
+    }
+  }
+  for (const process of desired.processes) start(process)
+  return steps
+}
+
+/** The process that makes a userspace WireGuard link (see TunnelPieces.processes). */
+const wireguardProcess = (link: string): string => `wireguard-${link}`
+
+function sameMake(link: LinkSpec, present: ObservedLink): boolean {
+  if (link.kind === 'vxlan') {
+    return (
+      present.vxlan !== null &&
+      present.vxlan.vni === link.vni &&
+      present.vxlan.local === link.local &&
+      present.vxlan.remote === link.remote &&
+      present.vxlan.port === link.port
+    )
+  }
+  if (link.kind === 'wireguard') return link.userspace ? present.kind === 'tun' : present.kind === 'wireguard'
+  return link.kind === 'existing' || present.kind === 'tun'
+}
+
+function sameWireguard(link: Extract<LinkSpec, { kind: 'wireguard' }>, observed: Observed): boolean {
+  const present = observed.wireguard.find((device) => device.name === link.name)
+  const peer = present?.peers[0]
+  // The endpoint isn't compared: WireGuard itself follows a peer that moves.
+  return (
+    present !== undefined &&
+    present.listenPort === link.listenPort &&
+    present.peers.length === 1 &&
+    peer?.publicKey === link.peer.publicKey &&
+    [...peer.allowedIps].sort().join() === [...link.peer.allowedIps].sort().join()
+  )
+}
+
+function rulesetSteps(desired: Desired, observed: Observed): Step[] {
+  if (desired.ruleset === null) return []
+  const { fingerprint: mark, chains, counters, text } = desired.ruleset
+  if (observed.table?.fingerprint === mark) return []
+  const staleChains = (observed.table?.chains ?? []).filter((name) => !chains.includes(name))
+  const staleCounters = (observed.table?.counters ?? []).filter((name) => !counters.includes(name))
+  // In the same transaction, behind the text: by then nothing refers to them any more.
+  const removal = [
+    ...staleChains.map((name) => `flush chain inet fleetmove ${name}`),
+    ...staleChains.map((name) => `delete chain inet fleetmove ${name}`),
+    ...staleCounters.map((name) => `delete counter inet fleetmove ${name}`),
+  ]
+  const whole = removal.length === 0 ? text : `${text}${removal.join('\n')}\n`
+  return [{ do: 'load-ruleset', fingerprint: mark, chains, counters, text: whole }]
+}
+
+function sysctlSteps(
+  desired: Desired,
+  observed: Observed,
+  found: Found,
+): { first: Step[]; opening: Step[]; restoring: Step[]; found: Found } {
+  const kept: Record<string, string> = { ...found }
+  const first: Step[] = []
+  const opening: Step[] = []
+  for (const [key, value] of Object.entries(desired.sysctls)) {
+    const now = observed.sysctls[key]
+    if (now === value) continue
+    if (now !== undefined && !(key in kept) && !isOurDevice(deviceOf(key))) {
+      kept[key] = now
+      if (key === 'net.ipv6.conf.all.forwarding') Object.assign(kept, perDevice(observed, kept))
+    }
+    ;(opensForwarding(key) ? opening : first).push({ do: 'set-sysctl', key, value })
+  }
+  const restoring: Step[] = []
+  const stale = Object.entries(kept).filter(([key]) => !(key in desired.sysctls) && !heldByAll(key, desired))
+  // `all` first, because it overwrites the devices'; then what opened forwarding, then the rest.
+  stale.sort(([a], [b]) => restoreRank(a) - restoreRank(b) || (a < b ? -1 : 1))
+  const allWillReset = stale.some(([key, value]) => key === allForwarding && observed.sysctls[key] !== value)
+  for (const [key, value] of stale) {
+    const now = observed.sysctls[key]
+    const afterAll = allWillReset && isDeviceForwarding6(key) ? kept[allForwarding] : now
+    if (now !== undefined && afterAll !== value) restoring.push({ do: 'set-sysctl', key, value })
+  }
+  return { first, opening, restoring, found: kept }
+}
+
+const allForwarding = 'net.ipv6.conf.all.forwarding'
+const isDeviceForwarding6 = (key: string): boolean =>
+  key.startsWith('net.ipv6.conf.') && key.endsWith('.forwarding') && key !== allForwarding
+const heldByAll = (key: string, desired: Desired): boolean => isDeviceForwarding6(key) && allForwarding in desired.sysctls
+const restoreRank = (key: string): number => (key === allForwarding ? 0 : opensForwarding(key) ? 1 : 2)
+const deviceOf = (key: string): string => /^net\.ipv[46]\.conf\.(.+)\.[a-z_]+$/.exec(key)?.[1] ?? ''
+
+function perDevice(observed: Observed, kept: Found): Record<string, string> {
+  const entries = Object.entries(observed.sysctls).filter(
+    ([key]) => isDeviceForwarding6(key) && !(key in kept) && !isOurDevice(deviceOf(key)),
+  )
+  return Object.fromEntries(entries)
+}
+
+/** What the ledger may forget once the restoring steps are done. */
+export function stillFound(found: Found, desired: Desired): Found {
+  return Object.fromEntries(
+    Object.entries(found).filter(([key]) => key in desired.sysctls || heldByAll(key, desired)),
+  )
+}
+
+function staleAddresses(desired: Desired, observed: Observed): Step[] {
+  const devices = new Set(desired.links.filter((link) => link.kind !== 'existing').map((link) => link.name))
+  // Link-local addresses come and go with the device; those of stale devices go with it.
+  return missing(
+    observed.addresses.filter((a) => devices.has(a.device) && !a.ip.startsWith('fe80:')),
+    desired.addresses,
+    addressKey,
+  ).map((address) => ({ do: 'delete-address', address }))
+}
+
+function staleLinks(desired: Desired, observed: Observed): Step[] {
+  const wanted = new Set(desired.links.map((link) => link.name))
+  return observed.links
+    .filter((link) => isOurDevice(link.name) && !wanted.has(link.name))
+    // A wireguard-go device goes when its process stops.
+    .filter((link) => observed.processes[wireguardProcess(link.name)] === undefined)
+    // VXLAN before the WireGuard that it rides on.
+    .sort((a, b) => (a.name.startsWith('fmw') ? 1 : 0) - (b.name.startsWith('fmw') ? 1 : 0))
+    .map((link) => ({ do: 'delete-link', name: link.name }))
+}
+
+function staleProcesses(desired: Desired, observed: Observed): Step[] {
+  const wanted = new Set(desired.processes.map((process) => process.name))
+  return Object.keys(observed.processes)
+    .filter((name) => !wanted.has(name))
+    .map((name) => ({ do: 'stop-process', name }))
+}

@@ -1,0 +1,288 @@
+/**
+ * The table `inet fleetmove`, whole, as one transaction for `nft -f`: the same shape on both hosts.
+ *
+ * What an opening packet meets: one look-up in a verdict map (`open4`, `open6`), however many
+ * listeners there are, then the chain of its service. What every later packet meets: one test of the
+ * connection's mark. nft(8), "VERDICT MAP STATEMENT", "CONNTRACK EXPRESSIONS".
+ *
+ * The text adds what is missing, empties every chain and map of ours and fills them anew, all or
+ * nothing: connections, counters and the record of arrivals live on.
+ */
+import { type Family, familyOf, hostPort, type Ip } from '../../proto/model/address.js'
+import type { HostSpec, Protocol, ServiceSpec, TunnelSpec } from '../../proto/model/host-spec.js'
+import type { Ruleset } from './desired.js'
+import { fingerprint } from './fingerprint.js'
+import { fromTunnel, intoTunnel, markMask, routeMark, table, zone } from './own.js'
+
+export interface RulesetInput {
+  spec: HostSpec
+  /** Tunnel index → the device that carries clients' packets. */
+  devices: ReadonlyMap<number, string>
+  /** Devices on which we opened IPv4 forwarding: what isn't ours is dropped there. */
+  opened4: readonly string[]
+  /** We opened IPv6 forwarding, which has one switch for the whole host. */
+  opened6: boolean
+}
+
+const hex = (value: number): string => `0x${(value >>> 0).toString(16).padStart(8, '0')}`
+const others = hex(~markMask)
+const setConnectionMark = (mark: number): string => `ct mark set ct mark & ${others} | ${hex(mark)}`
+const setRoutingMark = (mark: number): string => `meta mark set meta mark & ${others} | ${hex(mark)}`
+const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ')
+
+interface Target {
+  chain: string
+  rules: string[]
+}
+interface Opening {
+  family: Family
+  key: string
+  chain: string
+}
+
+/** The text for this host, with the names it declares. Same input, same text. */
+export function ruleset(input: RulesetInput): Ruleset {
+  const tunnels = [...input.spec.tunnels].sort((a, b) => a.index - b.index)
+  const services = [...input.spec.services].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const targets = new Map<string, Target>()
+  const openings: Opening[] = []
+  for (const service of services) openService(service, targets, openings)
+  for (const tunnel of tunnels) openProbes(tunnel, targets, openings)
+
+  const counters = services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)])
+  const body = [...chains(input, tunnels), ...[...targets.values()].map(chainOf), ...elements(openings)]
+  const mark = fingerprint([...counters, ...body.flatMap((part) => [part.declaration, ...part.rules])].join('\n'))
+  const names = body.filter((part) => part.chain !== '').map((part) => part.chain)
+  const rule = (chain: string, text: string): string => `add rule inet ${table} ${chain} ${text}`
+  const text = [
+    `add table inet ${table}`,
+    ...counters.map((name) => `add counter inet ${table} ${name}`),
+    `add map inet ${table} open4 { type ipv4_addr . inet_proto . inet_service : verdict; }`,
+    `add map inet ${table} open6 { type ipv6_addr . inet_proto . inet_service : verdict; }`,
+    arrivalSet(4),
+    arrivalSet(6),
+    ...body.filter((part) => part.chain !== '').map((part) => part.declaration),
+    ...names.map((name) => `flush chain inet ${table} ${name}`),
+    `flush map inet ${table} open4`,
+    `flush map inet ${table} open6`,
+    // nft rewrites what it lists, so drift is found by this comment and not by comparing text.
+    rule('fingerprint', `accept comment "fleetmove:${mark}"`),
+    ...body.flatMap((part) =>
+      part.chain === '' ? part.rules : part.rules.map((content) => rule(part.chain, content)),
+    ),
+  ]
+  return { fingerprint: mark, chains: names, counters, text: `${text.join('\n')}\n` }
+}
+
+export const forwardedCounter = (service: string): string => `${service}-forwarded`
+export const servedCounter = (service: string): string => `${service}-served`
+
+/** Who opened connections that were forwarded: bounded, so that a flood can't fill memory. */
+const arrivalSet = (family: Family): string =>
+  `add set inet ${table} arrivals${family} { type ipv${family}_addr . ipv${family}_addr . inet_proto . inet_service; flags dynamic,timeout; size 65536; timeout 7d; }`
+
+interface Part {
+  /** '' for the parts that aren't chains: then rules are whole commands. */
+  chain: string
+  declaration: string
+  rules: string[]
+}
+
+const chainOf = (target: Target): Part => ({
+  chain: target.chain,
+  declaration: `add chain inet ${table} ${target.chain}`,
+  rules: target.rules,
+})
+
+function base(chain: string, hook: string, rules: string[]): Part {
+  return { chain, declaration: `add chain inet ${table} ${chain} { ${hook}; policy accept; }`, rules }
+}
+
+function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
+  const device = (tunnel: TunnelSpec): string => {
+    const name = input.devices.get(tunnel.index)
+    if (name === undefined) throw new Error(`tunnel ${tunnel.index} has no device`)
+    return name
+  }
+  const all = tunnels.map(device)
+  const perDevice = (prefix: string): string =>
+    all.length === 0 ? '' : `{ ${tunnels.map((t) => `"${device(t)}" : goto ${prefix}-${t.index}`).join(', ')} }`
+  const byMark = (mark: (index: number) => number): string =>
+    `{ ${tunnels.map((t) => `${hex(mark(t.index))} : goto route-${t.index}`).join(', ')} }`
+  // Not the interface but the direction tells what to steer: ICMP errors and the children of FTP
+  // come in by other interfaces than the connection's own packets.
+  const steer =
+    all.length === 0
+      ? []
+      : [
+          `ct mark & ${hex(markMask)} == 0 accept`,
+          `ct direction reply ct mark & ${hex(markMask)} vmap ${byMark(fromTunnel)}`,
+          `ct direction original ct mark & ${hex(markMask)} vmap ${byMark(intoTunnel)}`,
+        ]
+  const open = [
+    // A connection that was there before this table is picked up in its middle, and must not be
+    // translated: only a pure opening SYN is.
+    'tcp flags & (fin | syn | rst | ack) != syn accept',
+    'meta l4proto { tcp, udp } ip daddr . meta l4proto . th dport vmap @open4',
+    'meta l4proto { tcp, udp } ip6 daddr . meta l4proto . th dport vmap @open6',
+  ]
+  const guard = [
+    ...(input.opened4.length > 0 ? [`meta nfproto ipv4 iifname { ${quoted(input.opened4)} } drop`] : []),
+    ...(input.opened6 ? ['meta nfproto ipv6 drop'] : []),
+  ]
+  return [
+    { chain: 'fingerprint', declaration: `add chain inet ${table} fingerprint`, rules: [] },
+    base(
+      'zone-prerouting',
+      'type filter hook prerouting priority raw',
+      // One client address and port may use both public addresses: in a zone of their own the two
+      // connections don't meet. Only the original direction, so that replies are found without it.
+      tunnels.map((t) => `iifname "${device(t)}" fib daddr type local ct original zone set ${zone(t.index)}`),
+    ),
+    base('mark-prerouting', 'type filter hook prerouting priority mangle', [
+      ...(all.length > 0 ? [`iifname vmap ${perDevice('from')}`] : []),
+      ...steer,
+    ]),
+    // As `type filter` the mark would come too late: the socket has routed already.
+    base('mark-output', 'type route hook output priority mangle', steer),
+    base('open-prerouting', 'type nat hook prerouting priority -110', [
+      // What comes out of a tunnel is answered here, or two hosts would play ball with it.
+      ...(all.length > 0 ? [`iifname { ${quoted(all)} } accept`] : []),
+      ...open,
+    ]),
+    base('open-output', 'type nat hook output priority -110', open),
+    // Empty: their presence makes conntrack choose another source port where two connections' replies
+    // would be the same (see zone-prerouting).
+    base('unique-input', 'type nat hook input priority 100', []),
+    base(
+      'hairpin-postrouting',
+      'type nat hook postrouting priority 90',
+      // The peer itself as a client of the address that we forward: it would drop a packet that
+      // comes in with its own address as the source.
+      tunnels.flatMap((t) =>
+        ([4, 6] as const).flatMap((family) => {
+          const own = t.peerAddresses.filter((ip) => familyOf(ip) === family)
+          if (own.length === 0) return []
+          const ip = family === 4 ? 'ip' : 'ip6'
+          return [
+            `oifname "${device(t)}" ${ip} saddr { ${own.join(', ')} } snat ${ip} to ${family === 4 ? t.local4 : t.local6}`,
+          ]
+        }),
+      ),
+    ),
+    base(
+      'leave-postrouting',
+      'type filter hook postrouting priority mangle',
+      all.length > 0 ? [`oifname vmap ${perDevice('leave')}`] : [],
+    ),
+    base(
+      'guard-forward',
+      'type filter hook forward priority filter',
+      guard.length > 0 ? [`ct mark & ${hex(markMask)} != 0 accept`, ...guard] : [],
+    ),
+    ...tunnels.flatMap((t): Part[] => [
+      chainOf({
+        chain: `from-${t.index}`,
+        rules: [
+          // Between the tunnel's own ends nothing is steered: health probes, data copies.
+          `ip saddr ${t.peer4} accept`,
+          `ip6 saddr ${t.peer6} accept`,
+          ...clamp(t.mtu),
+          `ct state new ${setConnectionMark(fromTunnel(t.index))}`,
+        ],
+      }),
+      chainOf({ chain: `route-${t.index}`, rules: [setRoutingMark(routeMark(t.index))] }),
+      chainOf({
+        chain: `leave-${t.index}`,
+        // The kernel's VXLAN routes its outer packet by the inner one's mark, and would loop.
+        rules: [...clamp(t.mtu), `meta mark set meta mark & ${others}`],
+      }),
+    ]),
+  ]
+}
+
+/** MSS = MTU less IP and TCP headers (RFC 879): 40 bytes for IPv4, 60 for IPv6. The kernel never raises it. */
+const clamp = (mtu: number): string[] => [
+  `meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - 40}`,
+  `meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - 60}`,
+]
+
+function openService(service: ServiceSpec, targets: Map<string, Target>, openings: Opening[]): void {
+  for (const route of service.routes) {
+    const family = familyOf(route.address)
+    const chain =
+      route.action.kind === 'forward'
+        ? target(targets, `fwd-${service.name}`, [
+            `counter name "${forwardedCounter(service.name)}"`,
+            recordArrival(family),
+            ...into(route.action.tunnel, route.action.to, route.action.port),
+          ])
+        : target(targets, `here-${service.name}`, [
+            `counter name "${servedCounter(service.name)}"`,
+            ...(route.action.port === 0 ? [] : [dnat(route.address, route.action.port)]),
+          ])
+    for (let port = route.ports.from; port <= route.ports.to; port++) {
+      openings.push({ family, key: openKey(route.address, route.protocol, port), chain })
+    }
+  }
+}
+
+function openProbes(tunnel: TunnelSpec, targets: Map<string, Target>, openings: Opening[]): void {
+  for (const pair of tunnel.probe.pairs) {
+    const chain = target(targets, `probe-${tunnel.index}`, into(tunnel.index, pair.peer, 0))
+    for (const protocol of ['tcp', 'udp'] as const) {
+      openings.push({
+        family: familyOf(pair.local),
+        key: openKey(pair.local, protocol, tunnel.probe.port),
+        chain,
+      })
+    }
+  }
+}
+
+/** Both marks before the translation, which ends the chain: this first packet is routed by them too. */
+const into = (tunnel: number, to: Ip, port: number): string[] => [
+  setConnectionMark(intoTunnel(tunnel)),
+  setRoutingMark(routeMark(tunnel)),
+  dnat(to, port),
+]
+/** nft allows a port only behind a match of the transport protocol. */
+const dnat = (to: Ip, port: number): string =>
+  port === 0
+    ? `dnat ${familyOf(to) === 4 ? 'ip' : 'ip6'} to ${to}`
+    : `meta l4proto { tcp, udp } dnat ${familyOf(to) === 4 ? 'ip' : 'ip6'} to ${hostPort(to, port)}`
+
+/** A rule of its own: when the set is full it fails, and the rules after it go on. */
+const recordArrival = (family: Family): string => {
+  const ip = family === 4 ? 'ip' : 'ip6'
+  return `update @arrivals${family} { ${ip} saddr . ${ip} daddr . meta l4proto . th dport counter }`
+}
+
+const openKey = (address: Ip, protocol: Protocol, port: number): string => `${address} . ${protocol} . ${port}`
+
+/** The chain for these rules: listeners that are treated alike share one. */
+function target(targets: Map<string, Target>, prefix: string, rules: string[]): string {
+  const key = [prefix, ...rules].join('\n')
+  const known = targets.get(key)
+  if (known) return known.chain
+  let number = 1
+  const taken = new Set([...targets.values()].map((other) => other.chain))
+  while (taken.has(`${prefix}-${number}`)) number++
+  const made = { chain: `${prefix}-${number}`, rules }
+  targets.set(key, made)
+  return made.chain
+}
+
+/** Elements in batches: one command of 65,535 ports would be a line of megabytes. */
+function elements(openings: Opening[]): Part[] {
+  const batch = 1000
+  const commands: string[] = []
+  for (const family of [4, 6] as const) {
+    const own = openings.filter((opening) => opening.family === family)
+    for (let start = 0; start < own.length; start += batch) {
+      const list = own.slice(start, start + batch).map((opening) => `${opening.key} : goto ${opening.chain}`)
+      commands.push(`add element inet ${table} open${family} { ${list.join(', ')} }`)
+    }
+  }
+  return [{ chain: '', declaration: '', rules: commands }]
+}

@@ -1,0 +1,86 @@
+/**
+ * The kernel settings that forwarding needs, and no more. kernel doc:
+ * Documentation/networking/ip-sysctl.rst.
+ */
+import { familyOf } from '../../proto/model/address.js'
+import type { HostSpec } from '../../proto/model/host-spec.js'
+import type { Observed } from '../kernel/observed.js'
+import { isOurDevice } from './own.js'
+
+interface Input {
+  spec: HostSpec
+  observed: Observed
+  /** Devices by which clients' packets come in. */
+  uplinks: readonly string[]
+  tunnelDevices: readonly string[]
+}
+
+const forwarding4 = (device: string): string => `net.ipv4.conf.${device}.forwarding`
+const forwarding6 = 'net.ipv6.conf.all.forwarding'
+const acceptRa = (device: string): string => `net.ipv6.conf.${device}.accept_ra`
+
+/** Every key whose value decides what to set or what to put back, so that it must be observed first. */
+export function sysctlKeys(observed: Pick<Observed, 'links'>): string[] {
+  return [
+    forwarding6,
+    ...observed.links.flatMap(({ name }) => [
+      forwarding4(name),
+      `net.ipv4.conf.${name}.rp_filter`,
+      // Writing `all` writes every device's, so each must be known to be put back.
+      `net.ipv6.conf.${name}.forwarding`,
+      acceptRa(name),
+    ]),
+  ]
+}
+
+/** Both hosts forward at some time of a move, and established connections outlive it: the same on both, from `up` on. */
+export function desiredSysctls(input: Input): Record<string, string> {
+  const wanted: Record<string, string> = {}
+  if (input.spec.tunnels.length === 0) return wanted
+  for (const device of input.tunnelDevices) {
+    // Clients' addresses come in by the tunnel while their route is the uplink. The kernel takes the
+    // larger of this and `all`, so 0 would leave a strict `all` in force; 2 is loose.
+    wanted[`net.ipv4.conf.${device}.rp_filter`] = '2'
+    wanted[forwarding4(device)] = '1'
+    // Before the device exists its keys can't be observed; a second plan sees them.
+    if (isOurDevice(device)) wanted[acceptRa(device)] = '0'
+  }
+  for (const device of input.uplinks) wanted[forwarding4(device)] = '1'
+  if (usesIpv6(input.spec)) {
+    for (const device of input.uplinks) {
+      // A forwarding host ignores router advertisements unless this is 2, and turning forwarding on
+      // drops the default routes that it learned from them (addrconf_fixup_forwarding).
+      const value = input.observed.sysctls[acceptRa(device)]
+      if (value === '1' || value === '2') wanted[acceptRa(device)] = '2'
+    }
+    // IPv6 has no forwarding by device before Linux 6.17: the whole host's switch.
+    wanted[forwarding6] = '1'
+  }
+  return wanted
+}
+
+const usesIpv6 = (spec: HostSpec): boolean =>
+  spec.tunnels.some((tunnel) => tunnel.probe.pairs.some((pair) => familyOf(pair.local) === 6)) ||
+  spec.services.some((service) => service.routes.some((route) => familyOf(route.address) === 6))
+
+/**
+ * Where forwarding is our doing, and must carry only what is ours. `found` holds what a key was
+ * before us; a key that isn't in it and is off now will be opened by this apply.
+ */
+export function openedDevices(input: {
+  observed: Observed
+  found: Readonly<Record<string, string>>
+  uplinks: readonly string[]
+  tunnelDevices: readonly string[]
+}): { opened4: string[]; opened6: boolean } {
+  const before = (key: string): string | undefined => input.found[key] ?? input.observed.sysctls[key]
+  const uplinks = input.uplinks.filter((device) => before(forwarding4(device)) !== '1')
+  return {
+    // A tunnel device is ours, whatever its default was.
+    opened4: [...new Set([...uplinks, ...input.tunnelDevices])].sort(),
+    opened6: before(forwarding6) !== '1',
+  }
+}
+
+/** Keys that open forwarding: they are set last, when the guard stands, and put back first. */
+export const opensForwarding = (key: string): boolean => key.endsWith('.forwarding')

@@ -1,0 +1,96 @@
+/**
+ * What a host says about itself before anything is changed on it. Text comes from the host as it
+ * stands and is not trusted: an address goes through `parseIp` before it is put anywhere.
+ */
+
+/** `unknown`: the host lacks what is needed to find out (unshare, ip, nft), or isn't root. */
+export type Availability = 'yes' | 'no' | 'unknown'
+
+export interface Feature {
+  available: Availability
+  /** Why not, in the words of the tool that refused; else ''. */
+  reason: string
+}
+
+export const toolNames = [
+  'nft',
+  'ip',
+  'openvpn',
+  'wg',
+  'wireguard-go',
+  'conntrack',
+  'gzip',
+  'tar',
+  'sha256sum',
+  'setsid',
+  'unshare',
+] as const
+export type ToolName = (typeof toolNames)[number]
+
+export interface Tool {
+  path: string
+  /** As the tool prints it (`1.0.6`), '' where it doesn't say. */
+  version: string
+}
+
+export interface HostAddress {
+  device: string
+  address: string
+  prefix: number
+  /** `global`, `link`, `host` or `site`, as in ip-address(8). */
+  scope: string
+}
+
+export interface DefaultRoute {
+  family: 4 | 6
+  device: string
+  /** '' for a route without a gateway (point to point). */
+  gateway: string
+}
+
+export interface LinkFact {
+  name: string
+  mtu: number
+}
+
+export interface HostFacts {
+  hostname: string
+  /** `uname -s`: Linux. */
+  system: string
+  kernel: { release: string; major: number; minor: number }
+  /** `uname -m`: x86_64, aarch64, … */
+  arch: string
+  libc: { kind: 'glibc' | 'musl' | 'unknown'; version: string }
+  /** The user id that privileged commands run with: 0, or nothing else will work. */
+  uid: number
+  /** From os-release(5): ID, ID_LIKE, VERSION_ID, PRETTY_NAME. */
+  os: { id: string; like: string[]; version: string; name: string }
+  /** systemd is the init that runs (sd_booted(3)). */
+  systemd: boolean
+  tools: Partial<Record<ToolName, Tool>>
+  /** /dev/net/tun can be opened. */
+  tun: Feature
+  /** The kernel makes links of this type; tried in a scratch network namespace. */
+  wireguard: Feature
+  vxlan: Feature
+  /** nf_tables expressions that the ruleset is built of; each tried in a scratch network namespace. */
+  nft: { inetNat: Feature; originalZone: Feature; fib: Feature; concatMap: Feature }
+  addresses: HostAddress[]
+  defaultRoutes: DefaultRoute[]
+  links: LinkFact[]
+  /** Free for root, in KiB; undefined where df says nothing. */
+  disk: { usrLocalKib: number | undefined; varLibKib: number | undefined }
+  bootId: string
+  /** The host's clock when it answered, in milliseconds since 1970. */
+  clockMs: number
+  /** Entries in the connection tracking table and its limit; undefined where nothing tracks yet. */
+  conntrack: { count: number; max: number } | undefined
+  installed: {
+    /** /usr/local/lib/fleetmove is there. */
+    directory: boolean
+    /** /run/fleetmove/agent.sock is there. */
+    socket: boolean
+    /** First 16 hex digits of the hash of the agent that runs, '' when none does. */
+    runningAgent: string
+  }
+}
