@@ -1,0 +1,110 @@
+/**
+ * The questions that a host is asked before anything is changed on it: a POSIX sh script, read from
+ * stdin, that prints `key<TAB>value` lines. Each item stands alone: what is missing or fails leaves
+ * only its own lines away. It writes nothing; kernel features are tried in network namespaces that
+ * end with the trial (the kernel may load the module in question by itself).
+ *
+ * `ip -o` and not `-j`: iproute2 has JSON only since 4.14, and busybox never.
+ */
+import { toolNames } from '../../proto/model/facts.js'
+import { libraryDirectory, pidFile, socketPath, unitName } from './remote-paths.js'
+
+const tools = toolNames.join(' ')
+
+/** One table with one thing in it, so that a refusal names what is missing. */
+const rulesets = {
+  nat: `
+  chain c { type nat hook prerouting priority -110; }`,
+  zone: `
+  chain c {
+    type filter hook prerouting priority -300;
+    ct original zone set 1
+  }`,
+  fib: `
+  chain c {
+    type filter hook prerouting priority -150;
+    fib daddr type local accept
+  }`,
+  map: `
+  map m {
+    type ipv4_addr . inet_proto . inet_service : verdict
+    flags interval
+    elements = { 192.0.2.1 . tcp . 80-81 : accept }
+  }
+  chain c {
+    type filter hook prerouting priority -150;
+    ip daddr . meta l4proto . th dport vmap @m
+  }`,
+}
+
+const ruleset = (key: keyof typeof rulesets): string =>
+  `try nft.${key} unshare -n nft -f - <<'END'\ntable inet fmprobe {${rulesets[key]}\n}\nEND\n`
+
+export const factsScript = `
+LC_ALL=C; export LC_ALL
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+say() { printf '%s\\t%s\\n' "$1" "$2"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+each() { while IFS= read -r line; do say "$1" "$line"; done; }
+# Runs a trial and says yes, or no with the first words of its complaint.
+try() {
+  key=$1; shift
+  if said=$("$@" 2>&1); then say "$key" yes
+  else say "$key" "no $(printf %s "$said" | head -n 1)"; fi
+}
+main() {
+  say hostname "$(uname -n)"
+  say system "$(uname -s)"
+  say kernel "$(uname -r)"
+  say arch "$(uname -m)"
+  say uid "$(id -u)"
+  if libc=$(getconf GNU_LIBC_VERSION 2>/dev/null); then say libc "$libc"
+  elif ls /lib/ld-musl-* >/dev/null 2>&1; then say libc "musl $(ldd 2>&1 | sed -n 's/^Version //p')"; fi
+  if [ -r /etc/os-release ]; then each os </etc/os-release
+  elif [ -r /usr/lib/os-release ]; then each os </usr/lib/os-release; fi
+  [ -d /run/systemd/system ] && say systemd yes
+  for tool in ${tools}; do
+    path=$(command -v "$tool" 2>/dev/null) || continue
+    # Each tool has its own word for it; those of util-linux and coreutils agree.
+    case $tool in
+      ip) version=$(ip -V) ;;
+      conntrack) version=$(conntrack --version) ;;
+      wg) version=$(wg --version) ;;
+      *) version=$("$tool" --version </dev/null) ;;
+    esac 2>&1
+    say tool "$tool $path $(printf %s "$version" | head -n 1)"
+  done
+  if [ -c /dev/net/tun ]; then try tun sh -c 'exec 3<>/dev/net/tun'
+  else say tun 'no /dev/net/tun is not there'; fi
+  if has unshare && has ip && unshare -n true 2>/dev/null; then
+    try link.wireguard unshare -n ip link add fmprobe type wireguard
+    try link.vxlan unshare -n ip link add fmprobe type vxlan id 1 dstport 4789 local 127.0.0.1 remote 127.0.0.2
+  fi
+  if has unshare && has nft && unshare -n true 2>/dev/null; then
+    ${(Object.keys(rulesets) as (keyof typeof rulesets)[]).map(ruleset).join('    ')}
+  fi
+  ip -o -4 addr show 2>/dev/null | each addr
+  ip -o -6 addr show 2>/dev/null | each addr
+  ip -o -4 route show default 2>/dev/null | each route4
+  ip -o -6 route show default 2>/dev/null | each route6
+  ip -o link show 2>/dev/null | each link
+  for dir in /usr/local /var/lib; do
+    free=$(df -Pk "$dir" 2>/dev/null | awk 'NR == 2 { print $4 }')
+    [ -n "$free" ] && say disk "$dir $free"
+  done
+  say bootid "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+  # busybox knows no nanoseconds, and prints the letter.
+  say clock "$(date +%s.%N)"
+  [ -r /proc/sys/net/netfilter/nf_conntrack_max ] &&
+    say conntrack "$(cat /proc/sys/net/netfilter/nf_conntrack_count) $(cat /proc/sys/net/netfilter/nf_conntrack_max)"
+  [ -d ${libraryDirectory} ] && say installed directory
+  [ -S ${socketPath} ] && say installed socket
+  pid=$(systemctl show -p MainPID --value ${unitName} 2>/dev/null)
+  [ "\${pid:-0}" != 0 ] || pid=$(cat ${pidFile} 2>/dev/null)
+  [ -n "$pid" ] && [ "$pid" != 0 ] && [ -r "/proc/$pid/cmdline" ] && say running "$(tr '\\0' ' ' <"/proc/$pid/cmdline")"
+  say end end
+}
+# A function, so that sh has read all of it before a command can take its stdin.
+main </dev/null 2>/dev/null
+exit 0
+`
