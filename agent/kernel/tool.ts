@@ -1,0 +1,46 @@
+/** The few programs of the host that this layer runs (nft, wg, ip): no shell, output bounded, messages in English. */
+import { execFile } from 'node:child_process'
+
+/** The program isn't installed. */
+export class ToolMissing extends Error {
+  readonly tool: string
+  constructor(tool: string) {
+    super(`${tool} is not installed`)
+    this.name = 'ToolMissing'
+    this.tool = tool
+  }
+}
+
+/** The program ran and failed; `message` is what it wrote to stderr. */
+export class ToolFailed extends Error {
+  readonly tool: string
+  readonly stderr: string
+  constructor(tool: string, stderr: string, status: string) {
+    super(stderr.trim() || `${tool} failed (${status}) without a word`)
+    this.name = 'ToolFailed'
+    this.tool = tool
+    this.stderr = stderr
+  }
+}
+
+/** A service's PATH may lack the sbin directories, where most of these tools are. */
+export const toolPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+const timeout = 30_000
+/** A ruleset of 10,000 rules lists as about 4 MB of JSON. */
+const largestOutput = 64 * 1024 * 1024
+
+/**
+ * @returns what the program wrote to stdout
+ * @throws ToolMissing, ToolFailed
+ */
+export function runTool(tool: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const env = { PATH: toolPath, LC_ALL: 'C' }
+    execFile(tool, args, { env, timeout, maxBuffer: largestOutput }, (error, stdout, stderr) => {
+      if (!error) resolve(stdout)
+      else if (error.code === 'ENOENT') reject(new ToolMissing(tool))
+      else reject(new ToolFailed(tool, stderr, error.signal ?? `status ${error.code}`))
+    })
+  })
+}
