@@ -1,0 +1,65 @@
+/** Observe, plan, perform, and plan again: an apply whose second plan isn't empty has failed. */
+import { FleetmoveError } from '../proto/model/error.js'
+import type { HostSpec } from '../proto/model/host-spec.js'
+import { describeStep } from './kernel/describe-step.js'
+import type { Kernel } from './kernel/kernel.js'
+import type { Observed } from './kernel/observed.js'
+import type { Step } from './kernel/step.js'
+import { derive } from './plan/derive.js'
+import type { Desired } from './plan/desired.js'
+import { difference, type Found, stillFound } from './plan/difference.js'
+import { sysctlKeys } from './plan/sysctls.js'
+
+/** The spec of a host on which nothing of ours should stand. */
+export const nothing = (spec: HostSpec | null): HostSpec => ({
+  fleet: spec?.fleet ?? ('none' as HostSpec['fleet']),
+  host: spec?.host ?? ('none' as HostSpec['host']),
+  generation: spec?.generation ?? 0,
+  tunnels: [],
+  services: [],
+})
+
+export interface Plan {
+  steps: Step[]
+  desired: Desired
+  found: Found
+}
+
+export async function plan(kernel: Kernel, spec: HostSpec, found: Found): Promise<Plan> {
+  const observed = await observeAll(kernel)
+  const desired = derive(spec, observed, found)
+  return { desired, ...difference(desired, observed, found) }
+}
+
+/** Which keys matter depends on which links there are. */
+async function observeAll(kernel: Kernel): Promise<Observed> {
+  return kernel.observe(sysctlKeys(await kernel.observe([])))
+}
+
+/**
+ * Makes the kernel match the spec.
+ * @param keep called with what must be on disk before the kernel changes, and again when it's over.
+ * @returns the steps taken; empty when there was nothing to do.
+ * @throws FleetmoveError of the step that failed, or 'not-converged'. What was done until then stands.
+ */
+export async function converge(
+  kernel: Kernel,
+  spec: HostSpec,
+  found: Found,
+  keep: (found: Found) => Promise<void>,
+): Promise<Step[]> {
+  const first = await plan(kernel, spec, found)
+  if (first.steps.length > 0) {
+    await keep(first.found)
+    for (const step of first.steps) await kernel.perform(step)
+    const second = await plan(kernel, spec, first.found)
+    if (second.steps.length > 0) {
+      throw new FleetmoveError('not-converged', {
+        message: `after all steps these remain: ${second.steps.map(describeStep).join('; ')}`,
+        hint: 'something else on this host changes the same things: look for a network manager or a second fleetmove',
+      })
+    }
+  }
+  await keep(stillFound(first.found, first.desired))
+  return first.steps
+}

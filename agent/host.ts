@@ -1,0 +1,204 @@
+/**
+ * The agent's one writer: applies specs one at a time, keeps the ledger, and undoes alone what the
+ * controller doesn't confirm.
+ */
+import { readFile, rm } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { FleetmoveError } from '../proto/model/error.js'
+import type { HostSpec } from '../proto/model/host-spec.js'
+import { converge, nothing, plan } from './apply.js'
+import { describeStep } from './kernel/describe-step.js'
+import type { Kernel } from './kernel/kernel.js'
+import type { Step } from './kernel/step.js'
+import type { Ledger } from './ledger.js'
+
+export interface HostEvents {
+  log(message: string, detail?: Record<string, unknown>): void
+}
+
+export class Host {
+  private queue: Promise<unknown> = Promise.resolve()
+  private timer: NodeJS.Timeout | undefined
+  /** Generation of the last trial that ran out; 0: none since the start. */
+  expired = 0
+
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly ledger: Ledger,
+    private readonly events: HostEvents,
+  ) {}
+
+  /** What the kernel is meant to match now. */
+  get spec(): HostSpec | null {
+    return this.ledger.current.trial?.spec ?? this.ledger.current.confirmed
+  }
+  get confirmed(): HostSpec | null {
+    return this.ledger.current.confirmed
+  }
+  get trial(): { spec: HostSpec; remainingMs: number } | null {
+    const trial = this.ledger.current.trial
+    return trial && { spec: trial.spec, remainingMs: Math.max(0, trial.deadline - Date.now()) }
+  }
+
+  /** After a start: the kernel back to what the ledger says, and a running trial goes on or ends. */
+  restore(): Promise<void> {
+    return this.alone(async () => {
+      const { trial, confirmed } = this.ledger.current
+      if (trial && (trial.deadline <= Date.now() || trial.bootId !== (await bootId()))) {
+        await this.undo(`the trial of generation ${trial.spec.generation} ended while the agent was down`)
+        return
+      }
+      if (trial) this.schedule(trial.deadline - Date.now())
+      if (trial || confirmed) {
+        const steps = await this.converge(this.spec)
+        if (steps.length > 0) this.events.log('kernel put back to the ledger', { steps: steps.map(describeStep) })
+      }
+    })
+  }
+
+  /** @returns the steps that `apply` would take. */
+  async plan(spec: HostSpec): Promise<{ steps: Step[]; ruleset: string }> {
+    const { steps, desired } = await plan(this.kernel, spec, this.ledger.current.found)
+    return { steps, ruleset: desired.ruleset?.text ?? '' }
+  }
+
+  /** The steps that would mend what something else has changed since. */
+  async drift(): Promise<Step[]> {
+    return this.alone(async () => (this.spec ? (await this.plan(this.spec)).steps : []))
+  }
+
+  /**
+   * Applies a spec on trial.
+   * @throws FleetmoveError 'stale' or 'conflict' with nothing changed, 'rolled-back' when a step failed and everything was undone.
+   */
+  apply(spec: HostSpec, confirmWithinMs: number): Promise<Step[]> {
+    return this.alone(async () => {
+      this.check(spec)
+      if (isDeepStrictEqual(this.ledger.current.confirmed, spec) && this.ledger.current.trial === null) {
+        return this.converge(spec)
+      }
+      const deadline = Date.now() + confirmWithinMs
+      await this.ledger.save({
+        trial: { spec, deadline, bootId: await bootId() },
+        generation: spec.generation,
+      })
+      try {
+        const steps = await this.converge(spec)
+        this.schedule(deadline - Date.now())
+        this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
+        return steps
+      } catch (cause) {
+        await this.undo(`generation ${spec.generation} failed`)
+        const why = cause instanceof FleetmoveError ? cause : undefined
+        throw new FleetmoveError('rolled-back', {
+          message: `${(cause as Error).message}; everything on this host was put back`,
+          ...(why?.hint === undefined ? {} : { hint: why.hint }),
+          cause,
+        })
+      }
+    })
+  }
+
+  /** @throws FleetmoveError 'rolled-back' when the trial of this generation isn't running any more. */
+  confirm(generation: number): Promise<void> {
+    return this.alone(async () => {
+      const { trial, confirmed } = this.ledger.current
+      if (trial?.spec.generation === generation) {
+        clearTimeout(this.timer)
+        await this.ledger.save({ confirmed: trial.spec, trial: null })
+        this.events.log('confirmed', { generation })
+      } else if (confirmed?.generation !== generation) {
+        throw new FleetmoveError('rolled-back', {
+          message: `generation ${generation} is no longer on trial here: it was not confirmed in time and has been undone`,
+          hint: 'run the command again',
+        })
+      }
+    })
+  }
+
+  /** Ends the running trial of this generation at once, as its timer would. */
+  revert(generation: number): Promise<Step[]> {
+    return this.alone(async () => {
+      if (this.ledger.current.trial?.spec.generation !== generation) return []
+      return this.undo(`the controller took generation ${generation} back`)
+    })
+  }
+
+  /** Takes everything back and forgets it. The ledger's file is gone afterwards. */
+  leave(generation: number, ledgerPath: string): Promise<Step[]> {
+    return this.alone(async () => {
+      this.checkGeneration(generation)
+      clearTimeout(this.timer)
+      const steps = await this.converge(nothing(this.spec))
+      await rm(ledgerPath, { force: true })
+      this.events.log('left', { steps: steps.map(describeStep) })
+      return steps
+    })
+  }
+
+  private check(spec: HostSpec): void {
+    const { confirmed, trial } = this.ledger.current
+    const held = confirmed ?? trial?.spec
+    if (held && (held.fleet !== spec.fleet || held.host !== spec.host)) {
+      throw new FleetmoveError('conflict', {
+        message: `this host is "${held.host}" of fleet "${held.fleet}", not "${spec.host}" of "${spec.fleet}"`,
+        hint: `finish that move first: run \`fleetmove finalize\` or \`fleetmove down\` with its fleet.yaml`,
+      })
+    }
+    const same = [trial?.spec, confirmed].find((known) => known?.generation === spec.generation)
+    if (same && !isDeepStrictEqual(same, spec)) {
+      throw new FleetmoveError('stale', {
+        message: `generation ${spec.generation} is here already with other content`,
+        hint: 'another controller works on this fleet: look at `fleetmove status`, then run the command again',
+      })
+    }
+    if (!same) this.checkGeneration(spec.generation)
+  }
+
+  private checkGeneration(generation: number): void {
+    const newest = this.ledger.current.generation
+    if (generation <= newest) {
+      throw new FleetmoveError('stale', {
+        message: `generation ${generation} is older than ${newest}, which this host has seen`,
+        hint: 'another controller has changed this fleet since: look at `fleetmove status`, then run the command again',
+      })
+    }
+  }
+
+  private schedule(ms: number): void {
+    clearTimeout(this.timer)
+    this.timer = setTimeout(() => {
+      this.alone(async () => {
+        const trial = this.ledger.current.trial
+        if (!trial || trial.deadline > Date.now()) return
+        await this.undo(`generation ${trial.spec.generation} was not confirmed in time`)
+      }).catch((error) => this.events.log('undoing failed', { error: (error as Error).message }))
+    }, ms)
+  }
+
+  private async undo(reason: string): Promise<Step[]> {
+    clearTimeout(this.timer)
+    const { trial, confirmed } = this.ledger.current
+    // The ledger forgets the trial first: an agent that dies now goes on undoing when it starts again.
+    await this.ledger.save({ trial: null })
+    if (trial) this.expired = trial.spec.generation
+    const steps = await this.converge(confirmed)
+    this.events.log('undone', { reason, steps: steps.map(describeStep) })
+    return steps
+  }
+
+  private converge(spec: HostSpec | null): Promise<Step[]> {
+    return converge(this.kernel, spec ?? nothing(this.spec), this.ledger.current.found, async (found) => {
+      if (!isDeepStrictEqual(found, this.ledger.current.found)) await this.ledger.save({ found })
+    })
+  }
+
+  /** One change of the kernel at a time, in the order asked for. */
+  private alone<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.queue.then(work, work)
+    this.queue = run.catch(() => undefined)
+    return run
+  }
+}
+
+const bootId = async (): Promise<string> => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()

@@ -1,0 +1,36 @@
+import type { RouteSpec } from '../plan/desired.js'
+import { routeProtocol, table } from '../plan/own.js'
+import type { Step, StepKind, StepOf } from './step.js'
+
+const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`
+const route = (r: RouteSpec): string =>
+  `IPv${r.family} ${r.kind === 'blackhole' ? 'blackhole ' : ''}default route${r.via ? ` via ${r.via}` : ''}${r.device ? ` dev ${r.device}` : ''} in table ${r.table}, metric ${r.metric}, protocol ${routeProtocol}`
+
+const sentences: { [K in StepKind]: (step: StepOf<K>) => string } = {
+  'set-sysctl': (s) => `set ${s.key} to ${s.value}`,
+  'add-link': ({ link }) =>
+    link.kind === 'vxlan'
+      ? `make VXLAN device ${link.name} to ${link.remote} over ${link.under}`
+      : `make ${link.kind === 'tap' ? 'tap' : 'WireGuard'} device ${link.name}`,
+  'delete-link': (s) => `remove device ${s.name}`,
+  'configure-wireguard': ({ link }) =>
+    `let ${link.name} listen on UDP ${link.listenPort} for peer ${link.peer.publicKey} at ${link.peer.endpoint.address} port ${link.peer.endpoint.port}`,
+  'set-link': (s) => `bring ${s.name} up with MTU ${s.mtu}`,
+  'start-process': (s) => `start ${s.process.argv.join(' ')}`,
+  'stop-process': (s) => `stop ${s.name}`,
+  'add-address': ({ address: a }) => `add ${a.ip}/${a.prefix} to ${a.device}`,
+  'delete-address': ({ address: a }) => `remove ${a.ip}/${a.prefix} from ${a.device}`,
+  'add-route': (s) => `add ${route(s.route)}`,
+  'delete-route': (s) => `remove ${route(s.route)}`,
+  'add-rule': ({ rule: r }) => `send IPv${r.family} packets marked ${hex(r.mark)}/${hex(r.mask)} to table ${r.table}`,
+  'delete-rule': ({ rule: r }) =>
+    `no longer send IPv${r.family} packets marked ${hex(r.mark)}/${hex(r.mask)} to table ${r.table}`,
+  'load-ruleset': (s) => `load table inet ${table} (${s.fingerprint}: ${s.chains.length} chains)`,
+  'delete-table': () => `delete table inet ${table}`,
+}
+
+/** One step as a sentence without a full stop, as `plan`, the log and errors show it. */
+export function describeStep(step: Step): string {
+  const sentence = sentences[step.do] as (step: Step) => string
+  return sentence(step)
+}

@@ -1,0 +1,123 @@
+/** Fleet × tunnels × stages → the whole desired state of every host. Pure. */
+import { familyOf, type Ip } from '../../proto/model/address.js'
+import type { AddressPair, HostSpec, ServiceRoute, ServiceSpec, Stage } from '../../proto/model/host-spec.js'
+import type { Name } from '../../proto/model/names.js'
+import type { Fleet, Service } from '../config/fleet.js'
+import { addressPairs, type ResolvedAddress } from './addressing.js'
+import { pairKey, type TunnelPair } from './tunnel-pair.js'
+
+/** Where a service stands in its move. */
+export interface ServiceState {
+  stage: Stage
+  /** Where the process answers now. */
+  active: Name
+}
+
+export type States = ReadonlyMap<Name, ServiceState>
+/** Host → its addresses, public and as they stand on the host. */
+export type Locals = ReadonlyMap<Name, readonly ResolvedAddress[]>
+
+export interface SpecsInput {
+  fleet: Fleet
+  locals: Locals
+  pairs: readonly TunnelPair[]
+  states: States
+  generation: number
+}
+
+/** A spec for every host that has a tunnel. */
+export function hostSpecs(input: SpecsInput): Map<Name, HostSpec> {
+  const specs = new Map<Name, HostSpec>()
+  for (const host of input.fleet.hosts.keys()) {
+    const tunnels = input.pairs.filter((pair) => pair.a === host || pair.b === host)
+    if (tunnels.length === 0) continue
+    const services = [...input.fleet.services.values()].filter((s) => s.from === host || s.to === host)
+    specs.set(host, {
+      fleet: input.fleet.name,
+      host,
+      generation: input.generation,
+      tunnels: tunnels
+        .map((pair) => {
+          const end = pair.ends[host]!
+          return { ...end, probe: { port: end.probe.port, pairs: probePairs(input, host, end.peer) } }
+        })
+        .sort((x, y) => x.index - y.index),
+      services: services.flatMap((service) => serviceSpec(input, service, host)),
+    })
+  }
+  return specs
+}
+
+/** A service on its way, as one of its hosts must treat it; none while it is planned or finalized. */
+function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSpec[] {
+  const state = input.states.get(service.name)
+  if (!state || state.stage === 'planned' || state.stage === 'finalized') return []
+  const { name, from, to } = service
+  return [{ name, stage: state.stage, from, to, active: state.active, routes: routes(input, service, host, state) }]
+}
+
+function routes(input: SpecsInput, service: Service, host: Name, state: ServiceState): ServiceRoute[] {
+  const peer = host === service.from ? service.to : service.from
+  const pair = input.pairs.find((known) => pairKey(known.a, known.b) === pairKey(host, peer))
+  if (!pair) return []
+  const tunnel = pair.ends[host]!.index
+  return servicePairs(input, service).flatMap((addresses) => {
+    const [own, other] = host === service.from ? [addresses.old, addresses.new] : [addresses.new, addresses.old]
+    return service.listen.map((listener): ServiceRoute => {
+      const port = (state.active === service.from ? listener.oldPort : listener.newPort) ?? 0
+      return {
+        protocol: listener.protocol,
+        address: own,
+        ports: { ...listener.ports },
+        action:
+          state.active === host
+            ? { kind: 'serve', port: port === listener.ports.from ? 0 : port }
+            : { kind: 'forward', tunnel, to: other, port: port === listener.ports.from ? 0 : port },
+      }
+    })
+  })
+}
+
+/** Addresses as they stand on the hosts. */
+export function servicePairs(input: Pick<SpecsInput, 'fleet' | 'locals'>, service: Service): { old: Ip; new: Ip }[] {
+  const local = (host: Name, address: Ip): Ip =>
+    input.locals.get(host)?.find((known) => known.public === address)?.local ?? address
+  const [from, to] = [input.fleet.hosts.get(service.from)!, input.fleet.hosts.get(service.to)!]
+  return addressPairs(service, from, to).map((pair) => ({
+    old: local(service.from, pair.old.public),
+    new: local(service.to, pair.new.public),
+  }))
+}
+
+/** The addresses of `host` that stand for addresses of `peer`: each gets a probe port of its own. */
+function probePairs(input: SpecsInput, host: Name, peer: Name): AddressPair[] {
+  const found = new Map<Ip, Ip>()
+  for (const service of input.fleet.services.values()) {
+    if (pairKey(service.from, service.to) !== pairKey(host, peer)) continue
+    for (const addresses of servicePairs(input, service)) {
+      const [own, other] = host === service.from ? [addresses.old, addresses.new] : [addresses.new, addresses.old]
+      if (!found.has(own)) found.set(own, other)
+    }
+  }
+  return [...found].map(([local, to]) => ({ local, peer: to })).sort((x, y) => familyOf(x.local) - familyOf(y.local) || (x.local < y.local ? -1 : 1))
+}
+
+/**
+ * Where each service stands, as the hosts' confirmed specs tell: of two that differ (a command was
+ * killed between them) the younger one counts.
+ */
+export function statesOf(fleet: Fleet, specs: ReadonlyMap<Name, HostSpec>): Map<Name, ServiceState> {
+  const states = new Map<Name, ServiceState>()
+  for (const service of fleet.services.values()) {
+    const records = [service.from, service.to]
+      .map((host) => specs.get(host))
+      .flatMap((spec) => {
+        const record = spec?.services.find((each) => each.name === service.name)
+        return spec && record ? [{ generation: spec.generation, record }] : []
+      })
+      .sort((x, y) => y.generation - x.generation)
+    const newest = records[0]?.record
+    states.set(service.name, newest ? { stage: newest.stage, active: newest.active } : { stage: 'planned', active: service.from })
+  }
+  return states
+}

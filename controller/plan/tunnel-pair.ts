@@ -1,0 +1,142 @@
+/** The two ends of one tunnel: which numbers, addresses and names they agree on. Pure. */
+import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
+import type { HostSpec, TunnelDriver, TunnelSpec } from '../../proto/model/host-spec.js'
+import type { Name } from '../../proto/model/names.js'
+import type { Fleet } from '../config/fleet.js'
+
+/** A tunnel without its probe pairs, which follow from the services (host-specs.ts). */
+export type TunnelEnd = Omit<TunnelSpec, 'probe'> & { probe: { port: number } }
+
+export interface TunnelPair {
+  /** Sorted: `a` is the TLS server. */
+  a: Name
+  b: Name
+  ends: Record<Name, TunnelEnd>
+}
+
+/** Which hosts need a tunnel between them: those between which a service moves. Sorted, each once. */
+export function neededPairs(fleet: Fleet): { a: Name; b: Name }[] {
+  const keys = new Map<string, { a: Name; b: Name }>()
+  for (const service of fleet.services.values()) {
+    const [a, b] = [service.from, service.to].sort() as [Name, Name]
+    keys.set(pairKey(a, b), { a, b })
+  }
+  return [...keys.values()].sort((x, y) => (pairKey(x.a, x.b) < pairKey(y.a, y.b) ? -1 : 1))
+}
+
+export const pairKey = (x: Name, y: Name): string => [x, y].sort().join(' ')
+
+/** Pairs that stand already on both hosts, as their confirmed specs tell. */
+export function standingPairs(specs: ReadonlyMap<Name, HostSpec>): TunnelPair[] {
+  const pairs: TunnelPair[] = []
+  for (const spec of specs.values()) {
+    for (const tunnel of spec.tunnels) {
+      if (spec.host > tunnel.peer) continue
+      const other = specs.get(tunnel.peer)?.tunnels.find((end) => end.peer === spec.host && end.index === tunnel.index)
+      if (other) pairs.push({ a: spec.host, b: tunnel.peer, ends: { [spec.host]: tunnel, [tunnel.peer]: other } })
+    }
+  }
+  return pairs
+}
+
+/** The smallest index that neither host uses: it names mark, table, zone and device on both. */
+export function freeIndex(a: Name, b: Name, pairs: readonly TunnelPair[]): number {
+  const taken = new Set(
+    pairs.filter((pair) => [pair.a, pair.b].some((host) => host === a || host === b)).map((pair) => pair.ends[pair.a]!.index),
+  )
+  let index = 1
+  while (taken.has(index)) index++
+  return index
+}
+
+export interface PairHost {
+  name: Name
+  /** As others reach it; the first of a family is the tunnel's outer end. */
+  publicAddresses: readonly Ip[]
+  /** Public and local ones. */
+  allAddresses: readonly Ip[]
+  /** Addresses on its interfaces, so that the tunnel's own don't collide. */
+  interfaceAddresses: readonly string[]
+  userspace: boolean
+  identity: string
+  /** Driver direct only. */
+  direct: { device: string; address4: Ip; address6: Ip } | undefined
+}
+
+/** Outer addresses of one family: IPv4 where both have it, since it costs 20 bytes less a packet. */
+export function outerAddresses(a: PairHost, b: PairHost): { family: Family; a: Ip; b: Ip } | undefined {
+  for (const family of [4, 6] as const) {
+    const first = (host: PairHost): Ip | undefined => host.publicAddresses.find((ip) => familyOf(ip) === family)
+    const [ofA, ofB] = [first(a), first(b)]
+    if (ofA && ofB) return { family, a: ofA, b: ofB }
+  }
+  return undefined
+}
+
+/** UDP port of a tunnel: hosts with several tunnels need one for each. */
+export const tunnelPort = (base: number, index: number): number => base + index - 1
+
+/** Two ports for probes, well away from those of the tunnels. */
+export const probePort = (base: number, index: number): number => (base < 60_000 ? base + 1000 : base - 1000) + 2 * (index - 1)
+
+export function makePair(input: {
+  fleet: Fleet
+  index: number
+  driver: TunnelDriver
+  mtu: number
+  hosts: readonly [PairHost, PairHost]
+  outer: { a: Ip; b: Ip }
+}): TunnelPair {
+  const [a, b] = input.hosts
+  const net = tunnelAddresses(input.fleet.name, input.index, [...a.interfaceAddresses, ...b.interfaceAddresses])
+  const end = (own: PairHost, peer: PairHost, side: 0 | 1): TunnelEnd => ({
+    index: input.index,
+    peer: peer.name,
+    driver: input.driver,
+    userspace: own.userspace,
+    role: side === 0 ? 'server' : 'client',
+    port: tunnelPort(input.fleet.tunnel.port, input.index),
+    remote: side === 0 ? input.outer.b : input.outer.a,
+    mtu: input.mtu,
+    local4: own.direct?.address4 ?? net.ipv4[side],
+    peer4: peer.direct?.address4 ?? net.ipv4[1 - side]!,
+    local6: own.direct?.address6 ?? net.ipv6[side],
+    peer6: peer.direct?.address6 ?? net.ipv6[1 - side]!,
+    peerIdentity: peer.identity,
+    device: own.direct?.device ?? '',
+    peerAddresses: [...new Set(peer.allAddresses)].sort(),
+    probe: { port: probePort(input.fleet.tunnel.port, input.index) },
+  })
+  return { a: a.name, b: b.name, ends: { [a.name]: end(a, b, 0), [b.name]: end(b, a, 1) } }
+}
+
+/**
+ * A /30 of IPv4 link-local (RFC 3927) and a /126 of a unique local prefix (RFC 4193), both derived
+ * from the fleet's name, so that two fleets on one host rarely meet; moved on where they would.
+ */
+export function tunnelAddresses(
+  fleet: string,
+  index: number,
+  present: readonly string[],
+): { ipv4: [Ip, Ip]; ipv6: [Ip, Ip] } {
+  const hash = hash40(fleet)
+  const low = (index - 1) * 4
+  let third = (hash % 250) + 1
+  // 169.254.169.x holds the metadata services of clouds.
+  while (third === 169 || present.some((ip) => ip.startsWith(`169.254.${third}.`))) third = (third % 253) + 1
+  const ipv4 = (host: number): Ip => `169.254.${third}.${low + host}` as Ip
+  const digits = hash.toString(16).padStart(10, '0')
+  const group = (text: string): string => text.replace(/^0+(?=.)/, '')
+  const prefix = `fd${digits.slice(0, 2)}:${group(digits.slice(2, 6))}:${group(digits.slice(6, 10))}:${index.toString(16)}`
+  // With a zero group beside the run of zeros the canonical text would be another one.
+  const ipv6 = (host: number): Ip => `${prefix}::${host}` as Ip
+  return { ipv4: [ipv4(1), ipv4(2)], ipv6: [ipv6(1), ipv6(2)] }
+}
+
+/** 40 bits of a name, as a number; no group of its hex digits is zero. */
+function hash40(text: string): number {
+  let hash = 5381
+  for (let i = 0; i < text.length; i++) hash = (hash * 33 + text.charCodeAt(i)) % 2 ** 40
+  const digits = hash.toString(16).padStart(10, '0')
+  return digits.slice(2, 6) === '0000' || digits.slice(6) === '0000' ? hash40(`${text}.`) : hash
+}
