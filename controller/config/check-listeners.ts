@@ -1,0 +1,64 @@
+import type { Ip } from '../../proto/model/address.js'
+import { type Listener, listenerText, quote } from '../../proto/parse.js'
+import { addressPairs } from '../plan/addressing.js'
+import type { Draft } from './draft.js'
+import type { Path } from './fleet-document.js'
+import type { ServiceEntry } from './fleet-schema.js'
+import { foundAllowed, type Problem } from './problem.js'
+
+interface Claim {
+  service: string
+  path: Path
+  listener: Listener
+}
+
+/** On one address each port has one taker: a service, old side or new, or the tunnel. */
+export function checkListeners(draft: Draft): Problem[] {
+  const claims = new Map<Ip, Claim[]>()
+  const problems: Problem[] = []
+  for (const [name, service] of draft.services) {
+    const addresses = ingressAddresses(draft, service)
+    service.listen?.forEach((listener, i) => {
+      const claim: Claim = { service: name, path: ['services', name, 'listen', i], listener }
+      // One problem a listener: the same two meet again on every address that they share.
+      let told = false
+      for (const address of addresses) {
+        const earlier = claims.get(address) ?? []
+        const clash = earlier.find((other) => overlap(other.listener, listener))
+        if (clash !== undefined && !told) {
+          problems.push(taken(claim, clash, address))
+          told = true
+        }
+        claims.set(address, [...earlier, claim])
+      }
+      problems.push(...tunnelClash(draft, claim))
+    })
+  }
+  return problems
+}
+
+function ingressAddresses({ hosts }: Draft, service: Partial<ServiceEntry>): Ip[] {
+  const before = hosts.get(service.from ?? '')?.addresses
+  const after = hosts.get(service.to ?? '')?.addresses
+  if (before === undefined || after === undefined || !('addresses' in service)) return []
+  const pairs = addressPairs({ addresses: service.addresses }, { addresses: before }, { addresses: after })
+  return [...pairs.map((pair) => pair.old.public), ...pairs.map((pair) => pair.new.public)]
+}
+
+const overlap = (a: Listener, b: Listener): boolean =>
+  a.protocol === b.protocol && a.ports.from <= b.ports.to && b.ports.from <= a.ports.to
+
+function taken({ service, path, listener }: Claim, clash: Claim, address: Ip): Problem {
+  const whose = clash.service === service ? 'this service' : `service ${clash.service}`
+  const found = `${quote(listenerText(listener))}, but on ${address} ${listenerText(clash.listener)} is ${whose}'s already`
+  return { path, at: 'value', text: foundAllowed(found, 'each port once an address') }
+}
+
+function tunnelClash({ tunnel }: Draft, { path, listener }: Claim): Problem[] {
+  // A direct link is somebody else's and has no port of ours.
+  if (tunnel.port === undefined || tunnel.driver === 'direct') return []
+  const ours: Listener = { protocol: 'udp', ports: { from: tunnel.port, to: tunnel.port } }
+  if (!overlap(listener, ours)) return []
+  const found = `${quote(listenerText(listener))}, but the tunnel itself uses ${listenerText(ours)} on both hosts`
+  return [{ path, at: 'value', text: foundAllowed(found, 'other ports, or another tunnel.port') }]
+}

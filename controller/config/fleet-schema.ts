@@ -1,0 +1,260 @@
+/**
+ * The shape of fleet.yaml: what each key may hold, taken by itself. What has to fit together is in the
+ * check-*.ts files. A schema's error text completes "found …, allowed …" (explain-issues.ts).
+ */
+import { z } from 'zod'
+import type { Ip } from '../../proto/model/address.js'
+import { type Name, namePattern } from '../../proto/model/names.js'
+import { type Parsed, parseHostIp, parseIp, parseListener, parseName, quote } from '../../proto/parse.js'
+import { parseDuration } from './duration.js'
+import { parseSshTarget } from './ssh-target.js'
+
+/** What a custom issue carries for explain-issues.ts besides its text. */
+export interface IssueDetail {
+  /** Instead of the value as it stands in the file. */
+  found?: string
+  at?: 'key' | 'value'
+}
+
+/** Text that `parse` turns into a value. `json` goes into the JSON Schema. */
+function parsedText<T>(
+  parse: (text: string) => Parsed<T>,
+  allowed: string,
+  json: { pattern?: string; description: string },
+) {
+  return z
+    .string({ error: allowed })
+    .meta(json)
+    .transform((text, context) => {
+      const parsed = parse(text)
+      if (parsed.ok) return parsed.value
+      const params: IssueDetail = { found: parsed.found }
+      context.issues.push({ code: 'custom', message: parsed.allowed, input: text, params })
+      return z.NEVER
+    })
+}
+
+/** Text that matches a pattern as it stands. */
+const matchingText = (pattern: RegExp, allowed: string) =>
+  z.string({ error: allowed }).regex(pattern, { error: allowed })
+
+/** A mapping with these keys alone. Its text for unknown keys is the list of keys that there are. */
+const mapping = <Shape extends z.core.$ZodLooseShape>(shape: Shape, allowed: string) =>
+  z.strictObject(shape, {
+    error: (issue) => (issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : allowed),
+  })
+
+const list = <Item extends z.ZodType>(item: Item, allowed: string) =>
+  z.array(item, { error: allowed }).min(1, { error: allowed })
+
+const choice = <const Values extends readonly string[]>(values: Values) => z.enum(values, { error: values.join(', ') })
+
+const wholeNumber = (from: number, to: number) => {
+  const error = `a whole number from ${from} to ${to}`
+  return z.int({ error }).min(from, { error }).max(to, { error })
+}
+
+const name = parsedText(parseName, 'a name', {
+  pattern: namePattern.source,
+  description: 'Lower-case letters, digits and -, 1 to 32 characters',
+})
+/** check-references.ts lets through only names that are in the file, and those are names by the schema above. */
+const reference = (what: string) => z.string({ error: `the name of ${what}` }).transform((text) => text as Name)
+const hostIp = parsedText(parseHostIp, 'an IPv4 or IPv6 address', { description: 'An IPv4 or IPv6 address' })
+const sshTarget = parsedText(
+  (text) => {
+    const parsed = parseSshTarget(text)
+    return parsed.ok ? { ok: true, value: text } : parsed
+  },
+  '[USER@]HOST[:PORT]',
+  { description: '[user@]host[:port]; ~/.ssh/config, agent and known_hosts are honoured' },
+)
+const duration = parsedText(parseDuration, 'a duration such as 500ms, 15s, 2m or 1h', {
+  pattern: '^[0-9]{1,9}(ms|s|m|h)$',
+  description: 'A whole number and a unit: 500ms, 15s, 2m, 1h',
+})
+const listener = parsedText(parseListener, 'tcp/PORT or udp/PORT with PORT 1 to 65535', {
+  pattern: '^(tcp|udp)/[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$',
+  description: 'Protocol and port or ports as clients see them: tcp/443, udp/53, tcp/30000-30100',
+})
+const port = wholeNumber(1, 65535)
+/** argv can't hold NUL (execve(2)). */
+const command = matchingText(/\S/, 'a shell command').refine((text) => !text.includes('\0'), {
+  error: 'a shell command',
+})
+
+const hostAddress = z.union(
+  [
+    hostIp.transform((ip) => ({ public: ip, local: undefined as Ip | undefined })),
+    mapping({ public: hostIp, local: hostIp.optional() }, 'a mapping with public and local').transform((entry) => ({
+      public: entry.public,
+      local: entry.local,
+    })),
+  ],
+  { error: 'an address, or { public: ADDRESS, local: ADDRESS }' },
+)
+
+const host = mapping(
+  {
+    ssh: sshTarget,
+    become: choice(['none', 'sudo']).default('none'),
+    addresses: list(hostAddress, 'a list of one address or more').meta({
+      description: 'The public addresses that clients use, with the local one where the provider translates one to one',
+    }),
+    direct: hostIp
+      .optional()
+      .meta({ description: "Driver direct: the host's address on the link that is there already" }),
+  },
+  'a mapping with ssh and addresses',
+)
+
+const tunnel = mapping(
+  {
+    port: port.default(51820).meta({ description: 'UDP, on both hosts' }),
+    driver: choice(['auto', 'openvpn', 'wireguard-l2', 'wireguard', 'direct']).default('auto'),
+  },
+  'a mapping with port and driver',
+)
+
+const serviceListener = z.union(
+  [
+    listener.transform((it) => ({ ...it, old: undefined as number | undefined, new: undefined as number | undefined })),
+    mapping(
+      { port: listener, old: port.optional(), new: port.optional() },
+      'a mapping with port, old and new',
+    ).transform((entry, context) => {
+      const { from, to } = entry.port.ports
+      for (const side of ['old', 'new'] as const) {
+        if (from === to || entry[side] === undefined) continue
+        const message = `no ${side} port with a range: list the ports one by one`
+        context.issues.push({ code: 'custom', message, input: entry, path: [side] })
+      }
+      return { ...entry.port, old: entry.old, new: entry.new }
+    }),
+  ],
+  { error: 'a listener such as tcp/443, or { port: tcp/443, old: PORT, new: PORT }' },
+)
+
+const mappedAddresses = z
+  .record(z.string(), z.string({ error: "one of the new host's addresses" }), {
+    error: 'a mapping of old addresses to new ones',
+  })
+  .meta({ description: 'Which old address becomes which new one; default: in order, by family' })
+  .transform((entries, context) =>
+    Object.entries(entries).flatMap(([key, value]) => {
+      const sides = [
+        { at: 'key', parsed: parseIp(key) },
+        { at: 'value', parsed: parseIp(value) },
+      ] as const
+      for (const { at, parsed } of sides) {
+        if (parsed.ok) continue
+        const params: IssueDetail = { found: parsed.found, at }
+        context.issues.push({ code: 'custom', message: parsed.allowed, input: value, path: [key], params })
+      }
+      const [before, after] = [sides[0].parsed, sides[1].parsed]
+      return before.ok && after.ok ? [{ key, old: before.value, new: after.value }] : []
+    }),
+  )
+
+/** Nothing that climbs, and no slash at the end, which copy programs read in different ways. */
+const dataPath = matchingText(
+  /^(?!.*\/\.\.?(\/|$))(\/[^\p{Cc}/]+)+\/?$/u,
+  'an absolute path other than / without . or .. in it',
+).transform((path) => path.replace(/\/$/, ''))
+
+const httpUrl = parsedText(
+  (text): Parsed<string> => {
+    const allowed = 'a URL such as http://127.0.0.1:80/healthz'
+    const url = /^https?:\/\/\S+$/.test(text) && URL.canParse(text) ? new URL(text) : undefined
+    if (url === undefined) return { ok: false, found: quote(text), allowed }
+    const secret = url.username !== '' || url.password !== ''
+    return secret
+      ? { ok: false, found: 'a login', allowed: `${allowed}, and no secret in it` }
+      : { ok: true, value: text }
+  },
+  'a URL such as http://127.0.0.1:80/healthz',
+  { pattern: '^https?://', description: 'Asked on the host where the service is' },
+)
+
+const healthForms = 'tcp, { http: URL } or { command: COMMAND }'
+const health = z
+  .union(
+    [
+      z.literal('tcp', { error: healthForms }).transform(() => ({ kind: 'tcp' as const })),
+      mapping({ http: httpUrl.optional(), command: command.optional() }, healthForms).transform((entry, context) => {
+        if (entry.http !== undefined && entry.command === undefined) return { kind: 'http' as const, url: entry.http }
+        if (entry.command !== undefined && entry.http === undefined)
+          return { kind: 'command' as const, command: entry.command }
+        context.issues.push({ code: 'custom', message: healthForms, input: entry })
+        return z.NEVER
+      }),
+    ],
+    { error: healthForms },
+  )
+  .prefault('tcp')
+
+const service = mapping(
+  {
+    from: reference('a host'),
+    to: reference('a host'),
+    listen: list(serviceListener, 'a list of one listener or more, such as [tcp/443]'),
+    addresses: mappedAddresses.optional(),
+    strategy: choice(['rolling', 'recreate'])
+      .default('rolling')
+      .meta({ description: 'rolling: both sides may run at once; recreate: never two at once' }),
+    hold: duration.prefault('15s').meta({ description: 'The longest that new clients may be kept waiting' }),
+    drain: duration.prefault('60s').meta({ description: 'The longest that established clients are waited for' }),
+    drain_then: choice(['reset', 'leave'])
+      .default('leave')
+      .meta({ description: 'What becomes of clients that are still there after that time' }),
+    unit: matchingText(/^[A-Za-z0-9_][A-Za-z0-9:_.\\@-]{0,254}$/, 'a systemd unit such as nginx.service').optional(),
+    container: matchingText(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/, 'the name of a container').optional(),
+    run: mapping({ start: command, stop: command }, 'a mapping with start and stop').optional(),
+    health,
+    wave: wholeNumber(1, 1000).default(1),
+    after: list(reference('a service'), 'a list of one service or more')
+      .optional()
+      .meta({ description: 'Services that must have moved before this one' }),
+    data: list(dataPath, 'a list of one absolute path or more').optional(),
+    egress: reference('a host')
+      .optional()
+      .meta({ description: 'Connections that the service opens leave with this host’s address' }),
+    hooks: mapping(
+      { before_move: command.optional(), after_move: command.optional(), on_rollback: command.optional() },
+      'a mapping with before_move, after_move and on_rollback',
+    ).optional(),
+    check: command.optional().meta({ description: 'Must succeed for the move to stand, beyond the health check' }),
+  },
+  'a mapping with from, to and listen',
+)
+
+const vantage = mapping({ ssh: sshTarget }, 'a mapping with ssh')
+
+const named = <Entry extends z.ZodType>(entry: Entry, what: string) =>
+  z
+    .record(name, entry, { error: `a mapping of names to ${what}` })
+    .refine((entries) => Object.keys(entries).length > 0, { error: `one of the ${what} or more` })
+
+export const fleetEntry = mapping(
+  {
+    fleet: name,
+    hosts: named(host, 'hosts'),
+    tunnel: tunnel.prefault({}),
+    services: named(service, 'services'),
+    vantages: z.record(name, vantage, { error: 'a mapping of names to vantages' }).optional(),
+  },
+  'a mapping with fleet, hosts and services',
+)
+
+/** The parts that other parts refer to, each to be read by itself where the file as a whole isn't sound. */
+export const entries = { host, service, tunnel }
+
+export type FleetEntry = z.output<typeof fleetEntry>
+export type HostEntry = z.output<typeof host>
+export type ServiceEntry = z.output<typeof service>
+export type TunnelEntry = z.output<typeof tunnel>
+
+/** The JSON Schema (draft 2020-12) of fleet.yaml, for editors. */
+export function fleetSchema(): object {
+  return { ...z.toJSONSchema(fleetEntry, { io: 'input' }), title: 'fleet.yaml of fleetmove' }
+}

@@ -1,0 +1,142 @@
+/** fleet.yaml → Fleet, or everything that is wrong with it at once. */
+import { readFile } from 'node:fs/promises'
+import { FleetmoveError } from '../../proto/model/error.js'
+import type { Name } from '../../proto/model/names.js'
+import { checkAddresses } from './check-addresses.js'
+import { checkListeners } from './check-listeners.js'
+import { checkOrder } from './check-order.js'
+import { checkReferences } from './check-references.js'
+import { draftOf } from './draft.js'
+import { explainIssues } from './explain-issues.js'
+import type { Fleet, Host, Lifecycle, Service, Vantage } from './fleet.js'
+import { type PlacedProblem, readDocument } from './fleet-document.js'
+import { type FleetEntry, fleetEntry, type ServiceEntry } from './fleet-schema.js'
+import { pathText } from './problem.js'
+
+const initHint = 'have one written: fleetmove init OLD NEW -o fleet.yaml'
+
+/** A fleet of thousands of services is far below; what is above was named by mistake. */
+const largestFile = 4 * 1024 * 1024
+
+/** Reads the file at `path` (UTF-8). Throws FleetmoveError('usage') when it can't be read or isn't sound. */
+export async function loadFleet(path: string): Promise<Fleet> {
+  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
+    const missing = cause.code === 'ENOENT'
+    throw new FleetmoveError('usage', {
+      message: missing ? `${path}: there is no such file` : `${path} can't be read: ${readProblem(cause)}`,
+      hint: missing ? `${initHint}; or name another with -f FILE` : 'name a readable file with -f FILE',
+      cause,
+    })
+  })
+  if (bytes.length > largestFile) {
+    throw new FleetmoveError('usage', {
+      message: `${path} is too large: found ${bytes.length} bytes, allowed ${largestFile}`,
+      hint: 'name the fleet file with -f FILE',
+    })
+  }
+  try {
+    return parseFleet(new TextDecoder('utf-8', { fatal: true }).decode(bytes), path)
+  } catch (cause) {
+    if (!(cause instanceof TypeError && 'code' in cause && cause.code === 'ERR_ENCODING_INVALID_ENCODED_DATA'))
+      throw cause
+    throw new FleetmoveError('usage', { message: `${path} is not UTF-8 text`, hint: 'save it as UTF-8', cause })
+  }
+}
+
+function readProblem({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'EISDIR') return 'it is a directory'
+  return code === 'EACCES' ? 'permission denied' : message
+}
+
+/**
+ * Reads the text of a fleet file. Throws one FleetmoveError('usage') whose message has a line an error, in
+ * the file's order: `fleet.yaml:12:9: services.web.listen[1]: found …, allowed …`. `path` only names the file.
+ */
+export function parseFleet(text: string, path: string): Fleet {
+  const document = readDocument(text)
+  if (document.data === undefined) throw refuse(path, document.problems)
+  if (document.data === null) {
+    const problem = { line: 1, column: 1, text: 'found nothing, allowed a mapping with fleet, hosts and services' }
+    throw refuse(path, [...document.problems, problem], initHint)
+  }
+  const parsed = fleetEntry.safeParse(document.data)
+  const draft = draftOf(document.data)
+  const problems = [
+    ...explainIssues(parsed.error?.issues ?? [], document.data),
+    ...checkReferences(draft),
+    ...checkAddresses(draft),
+    ...checkListeners(draft),
+    ...checkOrder(draft),
+  ].map((problem): PlacedProblem => {
+    const where = pathText(problem.path)
+    const place = document.place(problem.path, problem.at)
+    return { ...place, text: where === '' ? problem.text : `${where}: ${problem.text}` }
+  })
+  const all = [...document.problems, ...problems]
+  if (all.length > 0 || !parsed.success) throw refuse(path, all)
+  return fleetOf(parsed.data)
+}
+
+function refuse(path: string, problems: readonly PlacedProblem[], hint?: string): FleetmoveError {
+  const inOrder = [...problems].sort((a, b) => a.line - b.line || a.column - b.column)
+  const lines = inOrder.map(({ line, column, text }) => `${path}:${line}:${column}: ${text}`)
+  return new FleetmoveError('usage', {
+    // Two services may miss the same key of one host.
+    message: [...new Set(lines)].join('\n'),
+    hint: hint ?? `correct ${path} and try again; fleetmove schema prints a JSON Schema with which editors check it`,
+  })
+}
+
+/** The keys of a record are what its schema made of them; Object.entries forgets that. */
+const byName = <Entry, Made>(record: Record<Name, Entry>, make: (name: Name, entry: Entry) => Made): Map<Name, Made> =>
+  new Map((Object.entries(record) as [Name, Entry][]).map(([name, entry]) => [name, make(name, entry)]))
+
+function fleetOf(entry: FleetEntry): Fleet {
+  return {
+    name: entry.fleet,
+    hosts: byName(
+      entry.hosts,
+      (name, { ssh, become, addresses, direct }): Host => ({ name, ssh, become, addresses, direct }),
+    ),
+    tunnel: entry.tunnel,
+    services: byName(entry.services, serviceOf),
+    vantages: byName(entry.vantages ?? {}, (name, { ssh }): Vantage => ({ name, ssh })),
+  }
+}
+
+function serviceOf(name: Name, entry: ServiceEntry): Service {
+  return {
+    name,
+    from: entry.from,
+    to: entry.to,
+    listen: entry.listen.map(({ protocol, ports, old, new: after }) => ({
+      protocol,
+      ports,
+      oldPort: old,
+      newPort: after,
+    })),
+    addresses: entry.addresses?.map((mapping) => ({ old: mapping.old, new: mapping.new })),
+    strategy: entry.strategy,
+    holdMs: entry.hold,
+    drainMs: entry.drain,
+    drainThen: entry.drain_then,
+    lifecycle: lifecycleOf(entry),
+    health: entry.health,
+    wave: entry.wave,
+    after: entry.after ?? [],
+    data: entry.data ?? [],
+    egress: entry.egress,
+    hooks: {
+      beforeMove: entry.hooks?.before_move,
+      afterMove: entry.hooks?.after_move,
+      onRollback: entry.hooks?.on_rollback,
+    },
+    check: entry.check,
+  }
+}
+
+function lifecycleOf({ unit, container, run }: ServiceEntry): Lifecycle | undefined {
+  if (unit !== undefined) return { kind: 'unit', unit }
+  if (container !== undefined) return { kind: 'container', container }
+  return run === undefined ? undefined : { kind: 'run', start: run.start, stop: run.stop }
+}
