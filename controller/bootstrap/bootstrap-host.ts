@@ -1,0 +1,82 @@
+/**
+ * One host from an address to a channel, in two halves: `reachHost` changes nothing, so that the facts
+ * of all hosts can be judged (controller/plan/preflight.ts) before `installHost` changes the first.
+ */
+import type { HostFacts } from '../../proto/model/facts.js'
+import type { AskSecret } from '../ssh/ask-secret.js'
+import { asRoot, type Become, type RootAccess } from '../ssh/become.js'
+import { connectSsh } from '../ssh/connect.js'
+import { type InstalledAgent, installedAgent, startAgent } from './agent-service.js'
+import { agentFor } from './bundle.js'
+import { type AgentChannel, openChannel } from './channel.js'
+import { collectFacts } from './facts.js'
+import { runtimeFor } from './runtime.js'
+import { upload } from './upload.js'
+
+export interface HostAccess {
+  /** Its name in fleet.yaml. */
+  host: string
+  /** `[user@]host[:port]`. */
+  ssh: string
+  become: Become
+}
+
+export interface ReachOptions {
+  askSecret?: AskSecret | undefined
+  /** `ssh -F`. */
+  configFile?: string
+  log?: (message: string) => void
+}
+
+export interface ReachedHost {
+  host: string
+  root: RootAccess
+  facts: HostFacts
+}
+
+/**
+ * Connects and asks for the facts. `root.connection.close()` ends it.
+ *
+ * @throws FleetmoveError: `usage`, `host-key`, `unreachable`, `timeout`, `preflight`.
+ */
+export const reachHost = async (
+  { host, ssh, become }: HostAccess,
+  options: ReachOptions = {},
+): Promise<ReachedHost> => {
+  const connection = await connectSsh(ssh, { ...options, host })
+  try {
+    const root = asRoot(connection, become, options.askSecret)
+    return { host, root, facts: await collectFacts(root) }
+  } catch (error) {
+    await connection.close()
+    throw error
+  }
+}
+
+export interface Installation {
+  installed: InstalledAgent
+  /** Bytes sent; 0 where all was there. */
+  sent: number
+  service: 'unchanged' | 'started'
+}
+
+/**
+ * Uploads what is missing and sees that this version of the agent runs. Doing it twice changes nothing.
+ *
+ * @param bundle where the agent's bundle is, if not where the build puts it.
+ */
+export const installHost = async ({ host, root, facts }: ReachedHost, bundle?: string): Promise<Installation> => {
+  const runtime = await runtimeFor(facts, host)
+  const agent = await agentFor(facts, host, bundle)
+  const sent = (await upload(root, runtime)) + (await upload(root, agent))
+  const installed = installedAgent(runtime, agent)
+  return { installed, sent, service: await startAgent(root, installed, facts.systemd) }
+}
+
+/** Paths of the agent that this version of fleetmove would install: for a channel to one that runs already. */
+export const expectedAgent = async ({ host, facts }: ReachedHost, bundle?: string): Promise<InstalledAgent> =>
+  installedAgent(await runtimeFor(facts, host), await agentFor(facts, host, bundle))
+
+/** A channel to the agent that `installHost` has left running. */
+export const openAgent = (reached: ReachedHost, installed: InstalledAgent): Promise<AgentChannel> =>
+  openChannel(reached.root, installed)

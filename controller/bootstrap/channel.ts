@@ -1,0 +1,163 @@
+/**
+ * gRPC to an agent over an SSH connection. grpc-js dials addresses only, so it is given a Unix socket
+ * in a directory that nobody else may enter; every connection to it becomes one `agent dial` on the
+ * host. No port is opened on either side.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js'
+import { FleetmoveError } from '../../proto/model/error.js'
+import type { RootAccess } from '../ssh/become.js'
+import type { RemoteProcess } from '../ssh/ssh-connection.js'
+import type { InstalledAgent } from './agent-service.js'
+
+export interface AgentChannel {
+  /** For `new AgentClient(address, credentials, options)`. */
+  address: string
+  credentials: ChannelCredentials
+  options: ChannelOptions
+  /** Why the last connection failed or broke: gRPC itself only knows that it did. */
+  failure(): FleetmoveError | undefined
+  /** Ends the connections and removes the socket; close the client first. */
+  close(): Promise<void>
+}
+
+/** agent/dial.ts says this on stderr when the agent has taken the connection. */
+const connectedNotice = 'fleetmove-dial: connected'
+const dialTimeoutMs = 20_000
+
+const channelOptions: ChannelOptions = {
+  // Each agent has its own socket; a shared pool would only keep closed ones alive.
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.enable_http_proxy': 0,
+  // A Unix socket's path is no name for the :authority header; servers refuse its slashes.
+  'grpc.default_authority': 'localhost',
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2_000,
+  // SSH has keepalives of its own; a call that was not answered must not be sent twice by itself.
+  'grpc.enable_retries': 0,
+}
+
+/**
+ * Opens a channel to the agent that runs on a host. Returns once the agent has taken a connection, so
+ * that a host without an agent is told here and not by a deadline.
+ *
+ * @throws FleetmoveError('unreachable' | 'timeout').
+ */
+export const openChannel = async (root: RootAccess, { runtime, agent }: InstalledAgent): Promise<AgentChannel> => {
+  const argv = [runtime, agent, 'dial']
+  const directory = await mkdtemp(join(tmpdir(), 'fleetmove-'))
+  const open = new Set<Socket>()
+  let ready: RemoteProcess | undefined
+  let failure: FleetmoveError | undefined
+  let closed = false
+
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    open.add(socket)
+    socket.on('close', () => open.delete(socket))
+    socket.on('error', () => {})
+    const taken = ready
+    ready = undefined
+    const process = taken === undefined ? dialAgent(root, argv) : Promise.resolve(taken)
+    process.then(
+      (remote) => {
+        connectBoth(socket, remote, (error) => {
+          if (!closed) failure = error
+        })
+      },
+      (error) => {
+        failure = error instanceof FleetmoveError ? error : root.connection.error('internal', String(error))
+        socket.destroy()
+      },
+    )
+  })
+
+  const close = async (): Promise<void> => {
+    closed = true
+    ready?.channel.close()
+    for (const socket of open) socket.destroy()
+    await new Promise<void>((resolve) => server.close(() => resolve()))
+    await rm(directory, { recursive: true, force: true })
+  }
+  try {
+    const path = join(directory, 'agent.sock')
+    await listen(server, path)
+    ready = await dialAgent(root, argv)
+    return {
+      address: `unix:${path}`,
+      credentials: credentials.createInsecure(),
+      options: channelOptions,
+      failure: () => failure,
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+const listen = (server: Server, path: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+
+/** Runs `agent dial` on the host, and waits for the agent to take the connection. */
+const dialAgent = async (root: RootAccess, argv: readonly string[]): Promise<RemoteProcess> => {
+  const process = await root.start(argv)
+  const { channel, exited } = process
+  let said = ''
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      channel.close()
+      reject(root.connection.error('timeout', `the agent did not take a connection within ${dialTimeoutMs / 1000} s`))
+    }, dialTimeoutMs)
+    channel.stderr.on('data', (chunk: Buffer) => {
+      // Kept short: of a connection that lasts for days only the first and last words matter.
+      said = (said + chunk.toString('utf8')).slice(-2_000)
+      if (!said.includes(connectedNotice)) return
+      clearTimeout(timer)
+      resolve()
+    })
+    exited.then(
+      ({ code, signal }) => {
+        clearTimeout(timer)
+        channel.resume()
+        reject(
+          root.connection.error(
+            'unreachable',
+            `no connection to the agent: ${said.trim() || signal || `exit code ${code}`}`,
+            'Run: fleetmove up',
+          ),
+        )
+      },
+      (error) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
+  })
+  return process
+}
+
+const connectBoth = (
+  socket: Socket,
+  { channel, exited }: RemoteProcess,
+  failed: (error: FleetmoveError) => void,
+): void => {
+  socket.pipe(channel)
+  channel.pipe(socket)
+  socket.on('close', () => channel.close())
+  exited.then(
+    () => socket.destroySoon(),
+    (error) => {
+      failed(error)
+      socket.destroy()
+    },
+  )
+}
