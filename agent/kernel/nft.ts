@@ -1,0 +1,90 @@
+/**
+ * Our table in nf_tables, by `nft` (nft(8)): rulesets as files, what stands as JSON (libnftables-json(5)).
+ */
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { FleetmoveError } from '../../proto/model/error.js'
+import { table } from '../plan/own.js'
+import type { ObservedTable } from './observed.js'
+import type { Performers } from './step.js'
+import { runTool, ToolFailed, ToolMissing } from './tool.js'
+
+/** Rules that bear the ruleset's fingerprint: nft rewrites text when it lists it, but keeps comments. */
+const fingerprintComment = /^fleetmove:([0-9a-f]+)$/
+
+/** The parts of the listing that are read; each object has one key, its kind. */
+interface Listing {
+  nftables: {
+    chain?: { name: string }
+    counter?: { name: string }
+    rule?: { comment?: string }
+  }[]
+}
+
+const isAbsent = (error: unknown): boolean =>
+  error instanceof ToolMissing || (error instanceof ToolFailed && error.stderr.includes('No such file or directory'))
+
+/** @returns null where there is no table of ours */
+export async function observeTable(): Promise<ObservedTable | null> {
+  let listing: Listing
+  try {
+    // Terse: the elements of maps and sets, of which there may be many thousands, stay in the kernel.
+    listing = JSON.parse(await runTool('nft', ['-j', '-t', 'list', 'table', 'inet', table])) as Listing
+  } catch (error) {
+    if (isAbsent(error)) return null
+    throw error
+  }
+  const found: ObservedTable = { fingerprint: null, chains: [], counters: [] }
+  for (const { chain, counter, rule } of listing.nftables) {
+    if (chain) found.chains.push(chain.name)
+    if (counter) found.counters.push(counter.name)
+    const mark = rule?.comment === undefined ? null : fingerprintComment.exec(rule.comment)
+    if (mark) found.fingerprint = mark[1]!
+  }
+  return found
+}
+
+/**
+ * What nft said, with the line of our text that it speaks of: it names a place as `FILE:LINE:FROM-TO:`.
+ */
+export function explainNft(stderr: string, ruleset: string): string {
+  const errors = stderr.split('\n').filter((line) => line.includes('Error'))
+  const lines = ruleset.split('\n')
+  const said = errors.map((line) => {
+    const place = /^.*?:(\d+):\d+(?:-\d+)?:\s*(?:Error:\s*)?(.*)$/.exec(line)
+    const quoted = place && lines[Number(place[1]) - 1]?.trim()
+    return quoted ? `${place[2]} in line ${place[1]}: "${quoted}"` : line.trim()
+  })
+  // One bad line often makes every later one fail.
+  return said.slice(0, 3).join('; ') || stderr.trim()
+}
+
+let loads = 0
+
+/** @param runDirectory for the file with the ruleset, which exists only while nft reads it */
+export const nftPerformers = (runDirectory: string): Pick<Performers, 'load-ruleset' | 'delete-table'> => ({
+  'load-ruleset': async ({ text }) => {
+    // Not a pipe: node's are socket pairs, which nft can't open as /dev/stdin.
+    loads += 1
+    const file = `${runDirectory}/ruleset-${process.pid}-${loads}.nft`
+    await mkdir(runDirectory, { recursive: true, mode: 0o700 })
+    try {
+      await writeFile(file, text, { mode: 0o600 })
+      await runTool('nft', ['-f', file])
+    } catch (error) {
+      if (error instanceof ToolFailed) {
+        throw new FleetmoveError('kernel', { message: `nft says: ${explainNft(error.stderr, text)}`, cause: error })
+      }
+      throw error
+    } finally {
+      await rm(file, { force: true })
+    }
+  },
+
+  'delete-table': async () => {
+    try {
+      await runTool('nft', ['delete', 'table', 'inet', table])
+    } catch (error) {
+      if (!isAbsent(error)) throw error
+    }
+  },
+})
