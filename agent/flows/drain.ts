@@ -1,0 +1,79 @@
+/** Connections of a service that still stand on this host. */
+import type { Ip } from '../../proto/model/address.js'
+import type { ServiceSpec } from '../../proto/model/host-spec.js'
+import { type Conntrack, type ConntrackEntry, status } from '../kernel/conntrack.js'
+import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
+import { hasProtocol, routeOf, routeOfSocket, wayOf } from './service-flows.js'
+
+export interface Drain {
+  /** That go through this host into a tunnel. */
+  forwarded: number
+  /** That are answered here, whichever way they came. */
+  answered: number
+  /** Of `answered`: those that came out of a tunnel. */
+  answeredFromTunnel: number
+  /** Clients with the most connections first, at most `mostClients`; addresses as this host sees them. */
+  clients: { client: Ip; connections: number }[]
+}
+
+const mostClients = 20
+
+/**
+ * Counts the service's established TCP connections and its UDP flows that talk both ways (assured),
+ * with one walk through connection tracking. Sockets that nothing tracks (opened before our table
+ * made the kernel track) are counted too, each connection once.
+ */
+export async function drain(conntrack: Conntrack, service: ServiceSpec): Promise<Drain> {
+  const entries: ConntrackEntry[] = []
+  await conntrack.walk({}, (entry) => {
+    if (stands(entry) && routeOf(service, entry)) entries.push(entry)
+  })
+  const sockets = hasProtocol(service, 'tcp') ? await establishedSockets(0) : []
+  return countDrain(service, entries, sockets)
+}
+
+/** Pure part of `drain`: `entries` are the service's own that stand, `sockets` any of the host's. */
+export function countDrain(
+  service: ServiceSpec,
+  entries: readonly ConntrackEntry[],
+  sockets: readonly TcpSocket[],
+): Drain {
+  const clients = new Map<Ip, number>()
+  const add = (client: Ip): void => void clients.set(client, (clients.get(client) ?? 0) + 1)
+  const tracked = new Set<string>()
+  let forwarded = 0
+  let answered = 0
+  let answeredFromTunnel = 0
+  for (const entry of entries) {
+    const { way } = wayOf(entry.mark)
+    if (way === 'into') forwarded += 1
+    else answered += 1
+    if (way === 'from') answeredFromTunnel += 1
+    add(entry.original.source)
+    const { source, sourcePort, destination, destinationPort } = entry.reply
+    // The reply's direction is what a socket here would bear, after all translation.
+    if (entry.protocol === 'tcp') tracked.add(key(source, sourcePort, destination, destinationPort))
+  }
+  for (const socket of sockets) {
+    if (!routeOfSocket(service, socket)) continue
+    if (tracked.has(key(socket.local, socket.localPort, socket.remote, socket.remotePort))) continue
+    answered += 1
+    add(socket.remote)
+  }
+  return {
+    forwarded,
+    answered,
+    answeredFromTunnel,
+    clients: [...clients]
+      .map(([client, connections]) => ({ client, connections }))
+      .sort((a, b) => b.connections - a.connections || (a.client < b.client ? -1 : 1))
+      .slice(0, mostClients),
+  }
+}
+
+/** Half-closed connections still carry data one way, but their end is under way and bounded by timeouts. */
+const stands = (entry: ConntrackEntry): boolean =>
+  entry.protocol === 'tcp' ? entry.tcpState === 'established' : (entry.status & status.assured) !== 0
+
+const key = (local: Ip, localPort: number, remote: Ip, remotePort: number): string =>
+  `${local} ${localPort} ${remote} ${remotePort}`

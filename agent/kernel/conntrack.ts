@@ -1,0 +1,284 @@
+/**
+ * Connection tracking over ctnetlink (include/uapi/linux/netfilter/nfnetlink_conntrack.h): a filtered
+ * dump, and deletion of exactly one entry. conntrack(8) 1.4.7 can't name an entry that has a zone for
+ * its original direction only.
+ */
+import { readFile } from 'node:fs/promises'
+import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
+import type { Protocol } from '../../proto/model/host-spec.js'
+import { addressFamily, bytesToIp, ipToBytes } from './ip-bytes.js'
+import { isErrno, type Netlink, netlinkProtocol, openRaw } from './netlink.js'
+import { attribute, nest, readAttributes, u8, u16be, u32be } from './netlink-message.js'
+
+/** One direction of a connection, ports as numbers. */
+export interface Tuple {
+  source: Ip
+  destination: Ip
+  sourcePort: number
+  destinationPort: number
+}
+
+export interface ConntrackEntry {
+  family: Family
+  /** Distinguishes this entry from a later one with the same tuple. */
+  id: number
+  protocol: Protocol
+  /** As the first packet had it. */
+  original: Tuple
+  /** As the answer has it: translated addresses and ports show here. */
+  reply: Tuple
+  mark: number
+  /** Bits of enum ip_conntrack_status: `status`. */
+  status: number
+  tcpState: TcpState | null
+  /** Seconds until it is forgotten, unless packets come. */
+  timeout: number
+  /** Of the original direction; 0: the default. */
+  zone: number
+  /** Of both directions; null where the host doesn't count (nf_conntrack_acct). */
+  counters: { packets: number; bytes: number } | null
+}
+
+export const status = { seenReply: 0x2, assured: 0x4 } as const
+
+/** enum tcp_conntrack. */
+const tcpStates = [
+  'none',
+  'syn-sent',
+  'syn-received',
+  'established',
+  'fin-wait',
+  'close-wait',
+  'last-ack',
+  'time-wait',
+  'close',
+  'syn-sent2',
+] as const
+export type TcpState = (typeof tcpStates)[number]
+
+/** Only TCP and UDP entries are ever reported. */
+export interface ConntrackFilter {
+  family?: Family
+  mark?: { value: number; mask: number }
+  protocol?: Protocol
+  /** Of the original direction: where the client's first packet went. `port` needs `protocol`. */
+  destination?: { address: Ip; port?: number }
+}
+
+export interface Conntrack {
+  /**
+   * Every entry that passes the filter, as the kernel walks them; the event loop runs on between
+   * portions. An entry that comes and goes meanwhile may be seen or not.
+   */
+  walk(filter: ConntrackFilter, visit: (entry: ConntrackEntry) => void): Promise<void>
+  /** @returns false where the entry (by tuple, zone and id) was gone already. */
+  delete(entry: ConntrackEntry): Promise<boolean>
+  close(): void
+}
+
+/** IPCTNL_MSG_CT_GET and _DELETE of NFNL_SUBSYS_CTNETLINK. */
+const message = { get: (1 << 8) | 1, delete: (1 << 8) | 2 } as const
+/** enum ctattr_type. */
+const cta = {
+  original: 1,
+  reply: 2,
+  status: 3,
+  protoInfo: 4,
+  timeout: 7,
+  mark: 8,
+  countersOriginal: 9,
+  countersReply: 10,
+  id: 12,
+  zone: 18,
+  markMask: 21,
+  filter: 25,
+} as const
+/** enum ctattr_tuple, ctattr_ip, ctattr_l4proto. */
+const tupleAttribute = { ip: 1, proto: 2, zone: 3 } as const
+const ipAttribute = { source4: 1, destination4: 2, source6: 3, destination6: 4 } as const
+const protoAttribute = { number: 1, sourcePort: 2, destinationPort: 3 } as const
+/** enum ctattr_filter, and the bits of its flags: CTA_FILTER_F_… in net/netfilter/nf_internals.h (Linux 5.8). */
+const filterAttribute = { originalFlags: 1, replyFlags: 2 } as const
+const filterFlag = { destination: 0x2, protocolNumber: 0x8, destinationPort: 0x20 } as const
+
+const protocolNumber: Record<Protocol, number> = { tcp: 6, udp: 17 }
+const nfgenmsgLength = 4
+
+/** A socket of its own to the connection tracking of this process's network namespace. */
+export const openConntrack = (): Conntrack => new NetlinkConntrack(openRaw(netlinkProtocol.netfilter))
+
+/** Entries in the table now; 0 where nothing tracks. */
+export async function countEntries(): Promise<number> {
+  try {
+    return Number(await readFile('/proc/sys/net/netfilter/nf_conntrack_count', 'utf8'))
+  } catch (error) {
+    // The module isn't loaded.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0
+    throw error
+  }
+}
+
+class NetlinkConntrack implements Conntrack {
+  constructor(private readonly netlink: Netlink) {}
+
+  async walk(filter: ConntrackFilter, visit: (entry: ConntrackEntry) => void): Promise<void> {
+    await this.netlink.dumpEach(message.get, encodeFilter(filter), ({ payload }) => {
+      const entry = decodeEntry(payload)
+      // Kernels before 5.8 leave the filter by tuple aside.
+      if (entry && passes(entry, filter)) visit(entry)
+    })
+  }
+
+  async delete(entry: ConntrackEntry): Promise<boolean> {
+    try {
+      await this.netlink.request(message.delete, encodeIdentity(entry))
+      return true
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return false
+      throw error
+    }
+  }
+
+  close(): void {
+    this.netlink.close()
+  }
+}
+
+/** struct nfgenmsg: family, version 0, resource 0. */
+const header = (family: number): Buffer => Buffer.from([family, 0, 0, 0])
+
+function encodeFilter(filter: ConntrackFilter): Buffer {
+  const { mark, protocol, destination } = filter
+  const family = filter.family ?? (destination && familyOf(destination.address))
+  const parts = [header(family === undefined ? 0 : addressFamily(family))]
+  if (mark) parts.push(attribute(cta.mark, u32be(mark.value)), attribute(cta.markMask, u32be(mark.mask)))
+  // The kernel refuses a tuple of no family.
+  if (family !== undefined && (protocol || destination)) {
+    const proto = protocol ? [attribute(protoAttribute.number, u8(protocolNumber[protocol]))] : []
+    let flags = protocol ? filterFlag.protocolNumber : 0
+    const tuple: Buffer[] = []
+    if (destination) {
+      flags |= filterFlag.destination
+      const type = family === 4 ? ipAttribute.destination4 : ipAttribute.destination6
+      tuple.push(nest(tupleAttribute.ip, attribute(type, ipToBytes(destination.address))))
+      if (protocol && destination.port !== undefined) {
+        flags |= filterFlag.destinationPort
+        proto.push(attribute(protoAttribute.destinationPort, u16be(destination.port)))
+      }
+    }
+    if (proto.length > 0) tuple.push(nest(tupleAttribute.proto, ...proto))
+    const bits = Buffer.alloc(4)
+    bits.writeUInt32LE(flags)
+    parts.push(
+      nest(cta.original, ...tuple),
+      nest(cta.filter, attribute(filterAttribute.originalFlags, bits), attribute(filterAttribute.replyFlags, Buffer.alloc(4))),
+    )
+  }
+  return Buffer.concat(parts)
+}
+
+function passes(entry: ConntrackEntry, { family, mark, protocol, destination }: ConntrackFilter): boolean {
+  if (family !== undefined && entry.family !== family) return false
+  if (mark && ((entry.mark ^ mark.value) & mark.mask) !== 0) return false
+  if (protocol && entry.protocol !== protocol) return false
+  if (destination && entry.original.destination !== destination.address) return false
+  return destination?.port === undefined || entry.original.destinationPort === destination.port
+}
+
+/** Everything that the kernel compares: a deletion without a tuple would empty the whole table. */
+function encodeIdentity(entry: ConntrackEntry): Buffer {
+  const { original, family } = entry
+  const [source, destination] =
+    family === 4
+      ? [ipAttribute.source4, ipAttribute.destination4]
+      : [ipAttribute.source6, ipAttribute.destination6]
+  return Buffer.concat([
+    header(addressFamily(family)),
+    nest(
+      cta.original,
+      nest(
+        tupleAttribute.ip,
+        attribute(source, ipToBytes(original.source)),
+        attribute(destination, ipToBytes(original.destination)),
+      ),
+      nest(
+        tupleAttribute.proto,
+        attribute(protoAttribute.number, u8(protocolNumber[entry.protocol])),
+        attribute(protoAttribute.sourcePort, u16be(original.sourcePort)),
+        attribute(protoAttribute.destinationPort, u16be(original.destinationPort)),
+      ),
+      ...(entry.zone === 0 ? [] : [attribute(tupleAttribute.zone, u16be(entry.zone))]),
+    ),
+    attribute(cta.id, u32be(entry.id)),
+  ])
+}
+
+/** @returns undefined for what is neither TCP nor UDP. */
+function decodeEntry(payload: Buffer): ConntrackEntry | undefined {
+  const attributes = readAttributes(payload.subarray(nfgenmsgLength))
+  const originalBytes = attributes.get(cta.original)
+  const replyBytes = attributes.get(cta.reply)
+  if (!originalBytes || !replyBytes) return undefined
+  const original = decodeTuple(originalBytes)
+  const reply = decodeTuple(replyBytes)
+  if (!original || !reply) return undefined
+  const number = (type: number): number => attributes.get(type)?.readUInt32BE(0) ?? 0
+  return {
+    family: payload[0] === addressFamily(4) ? 4 : 6,
+    id: number(cta.id),
+    protocol: original.protocol,
+    original: original.tuple,
+    reply: reply.tuple,
+    mark: number(cta.mark),
+    status: number(cta.status),
+    tcpState: original.protocol === 'tcp' ? decodeTcpState(attributes.get(cta.protoInfo)) : null,
+    timeout: number(cta.timeout),
+    // On the entry where it holds for both directions, in the tuple where it holds for one.
+    zone: attributes.get(cta.zone)?.readUInt16BE(0) ?? original.zone,
+    counters: decodeCounters(attributes.get(cta.countersOriginal), attributes.get(cta.countersReply)),
+  }
+}
+
+function decodeTuple(bytes: Buffer): { protocol: Protocol; tuple: Tuple; zone: number } | undefined {
+  const attributes = readAttributes(bytes)
+  const ip = attributes.get(tupleAttribute.ip)
+  const proto = attributes.get(tupleAttribute.proto)
+  if (!ip || !proto) return undefined
+  const ports = readAttributes(proto)
+  const number = ports.get(protoAttribute.number)?.[0]
+  const protocol = number === protocolNumber.tcp ? 'tcp' : number === protocolNumber.udp ? 'udp' : undefined
+  const addresses = readAttributes(ip)
+  const source = addresses.get(ipAttribute.source4) ?? addresses.get(ipAttribute.source6)
+  const destination = addresses.get(ipAttribute.destination4) ?? addresses.get(ipAttribute.destination6)
+  if (!protocol || !source || !destination) return undefined
+  return {
+    protocol,
+    zone: attributes.get(tupleAttribute.zone)?.readUInt16BE(0) ?? 0,
+    tuple: {
+      source: addressText(source),
+      destination: addressText(destination),
+      sourcePort: ports.get(protoAttribute.sourcePort)?.readUInt16BE(0) ?? 0,
+      destinationPort: ports.get(protoAttribute.destinationPort)?.readUInt16BE(0) ?? 0,
+    },
+  }
+}
+
+/** IPv4 apart from the library: a dump of 100,000 entries makes 400,000 of these. */
+const addressText = (bytes: Buffer): Ip =>
+  bytes.length === 4 ? (`${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` as Ip) : bytesToIp(bytes)
+
+/** CTA_PROTOINFO_TCP (1) → CTA_PROTOINFO_TCP_STATE (1). */
+function decodeTcpState(bytes: Buffer | undefined): TcpState | null {
+  const tcp = bytes && readAttributes(bytes).get(1)
+  const state = tcp && readAttributes(tcp).get(1)?.[0]
+  return state === undefined ? null : (tcpStates[state] ?? null)
+}
+
+/** CTA_COUNTERS_PACKETS (1) and _BYTES (2), 64 bits each. */
+function decodeCounters(...directions: (Buffer | undefined)[]): ConntrackEntry['counters'] {
+  const counted = directions.flatMap((bytes) => (bytes ? [readAttributes(bytes)] : []))
+  if (counted.length === 0) return null
+  const sum = (type: number): number =>
+    counted.reduce((total, attributes) => total + Number(attributes.get(type)?.readBigUInt64BE(0) ?? 0n), 0)
+  return { packets: sum(1), bytes: sum(2) }
+}
