@@ -5,8 +5,9 @@
 
 /**
  * The lab's init: first process of a pid namespace of its own, so that its end is the end of every
- * process, namespace and mount of the lab. Arguments: the state directory, then for each file tree that
- * hosts must see MARKER TREE, then `--` and the hosts' names.
+ * process, namespace and mount of the lab. Arguments: the state directory, the names of hosts that have Node
+ * and of those that haven't, each in one word, and for each file tree that hosts must see, Node first,
+ * MARKER TREE: a file in it, and its root.
  *
  * Standard output gets `init PID` and `host NAME PID` lines, in the machine's own pid numbers. It then
  * waits for the line `up` on standard input: if its maker dies first, end of file ends the lab.
@@ -17,17 +18,18 @@
  */
 export const initScript = `set -eu
 umask 022
-dir=$1; shift
+dir=$1 hosts=$2 nodeless=$3; shift 3
 # Its own /proc is still the machine's, so this is the pid as the machine knows it.
 read -r pid rest </proc/self/stat
 echo "init $pid"
 mount -t tmpfs -o mode=0755 fleetmove-lab "$dir/fs"
-trees=
-while [ "$1" != -- ]; do trees="$trees $1"; shift; done
-shift
-for host; do
-  unshare --mount --pid --net --uts --ipc --fork --kill-child sh "$dir/host.sh" "$dir" "$host" $trees </dev/null &
-done
+start() {
+  unshare --mount --pid --net --uts --ipc --fork --kill-child sh "$dir/host.sh" "$dir" "$@" </dev/null &
+}
+for host in $hosts; do start "$host" "$@"; done
+# The first tree is Node's.
+shift 2
+for host in $nodeless; do start "$host" "$@"; done
 exec perl -e '
   $0 = "fleetmove-lab"; $SIG{CHLD} = "IGNORE";
   my $word = <STDIN>; exit 1 unless defined $word && $word eq "up\\n";

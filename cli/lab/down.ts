@@ -8,15 +8,14 @@ import { bootId, type LabState, liveness, readState, removeState } from './state
  */
 export async function labDown(name: string): Promise<boolean> {
   const state = readState(name)
-  if (!state) return false
+  if (!state) return removeState(name, undefined)
   if (liveness(state) === 'starting' && state.maker.pid !== process.pid)
     throw new FleetmoveError('locked', {
       message: `the practice network "${name}" is being started by process ${state.maker.pid}`,
       hint: 'Wait until that is done, or end that process',
     })
   await endProcesses(state)
-  await removeState(name)
-  return true
+  return removeState(name, state)
 }
 
 /** Kills the lab's init and waits for it: the kernel ends it only after everything in its pid namespace. */

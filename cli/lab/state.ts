@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { namePattern } from '../../proto/model/names.js'
@@ -84,9 +84,28 @@ export async function claimState(state: LabState): Promise<boolean> {
   }
 }
 
-/** Removes the lab's directory. The lab's processes must be gone. */
-export async function removeState(name: string): Promise<void> {
-  await rm(stateDir(name), { recursive: true, force: true })
+/**
+ * Removes the directory of the lab whose state is `seen` (undefined: a directory without readable state),
+ * and what starts that were killed left beside it. Its processes must be gone. The directory of a lab that
+ * was started meanwhile stays. False if there was nothing to remove.
+ */
+export async function removeState(name: string, seen: LabState | undefined): Promise<boolean> {
+  const dir = stateDir(name)
+  let removed = false
+  if (existsSync(dir) && readState(name)?.startedAt === seen?.startedAt) {
+    // Out of the way in one step: a start that comes now must not lose its files to our removal.
+    const aside = join(base, `.${name}.${process.pid}`)
+    await rm(aside, { recursive: true, force: true })
+    await rename(dir, aside)
+    await rm(aside, { recursive: true, force: true })
+    removed = true
+  }
+  for (const entry of await readdir(base).catch((): string[] => []))
+    if (entry.startsWith(`.${name}.`) && !identify(Number(entry.slice(name.length + 2))))
+      await rm(join(base, entry), { recursive: true, force: true })
+  // The last lab takes the common directory with it; another one's keeps it.
+  await rmdir(base).catch(() => {})
+  return removed
 }
 
 /** This process, as a lab's maker. */

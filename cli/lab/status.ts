@@ -39,6 +39,11 @@ export function labStatus(name: string): LabStatus {
 /** The status as a table for people. */
 export function labStatusTable(status: LabStatus): string {
   if (status.state === 'none') return `The practice network "${status.name}" doesn't run.\n`
+  const head = {
+    up: `The practice network "${status.name}" runs since ${status.startedAt}; sudo's password for ops is ${status.opsPassword}`,
+    starting: `The practice network "${status.name}" is being started`,
+    dead: `The practice network "${status.name}" is dead; fleetmove lab down clears away what is left of it`,
+  }[status.state]
   const rows = [['HOST', 'PID', 'SSHD', 'ADDRESSES']]
   for (const host of status.hosts) {
     const sshd = host.sshd === null ? '-' : host.sshd ? 'up' : 'down'
@@ -46,7 +51,7 @@ export function labStatusTable(status: LabStatus): string {
   }
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '))
-  return `${lines.join('\n')}\n`
+  return `${head}\n\n${lines.join('\n')}\n`
 }
 
 /** Reads a namespace's listening sockets from outside: proc(5), /proc/PID/net/tcp; state 0A is LISTEN. */

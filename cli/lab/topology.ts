@@ -1,6 +1,6 @@
 import data from '../../vagrant/topology.json' with { type: 'json' }
 
-/** What a practice host is for. `old` and `new` hosts have no Node: fleetmove must work without it there. */
+/** What a practice host is for. */
 export type LabRole = 'controller' | 'client' | 'old' | 'new'
 
 export interface LabSubnet {
@@ -56,4 +56,10 @@ export function publicAddresses(topology: LabTopology, name: string): string[] {
   const translated = (local: string) =>
     topology.nat.find((nat) => nat.host === name && nat.local === local)?.public ?? local
   return [...host.v4.map(translated), ...host.v6]
+}
+
+/** Whether a host has Node: fleetmove must work without it on old and new hosts. */
+export function hasNode(topology: LabTopology, name: string): boolean {
+  const role = topology.hosts[name]?.role
+  return role !== 'old' && role !== 'new'
 }

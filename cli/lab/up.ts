@@ -25,7 +25,7 @@ import {
   stateDir,
   writeState,
 } from './state.js'
-import { hostNames, labTopology } from './topology.js'
+import { hasNode, hostNames, labTopology } from './topology.js'
 
 export interface LabUpOptions {
   /** `[a-z0-9-]`, at most 32; `lab` if left away. Labs of different names run side by side. */
@@ -45,10 +45,9 @@ export interface StartedLab extends Lab {
  */
 export async function labUp(options: LabUpOptions = {}): Promise<StartedLab> {
   const { name = 'lab', timeoutMs = 60_000 } = options
-  const found = readState(name)
-  if (found && liveness(found) === 'up') return { ...labOf(found), started: false }
+  const running = alreadyThere(name)
+  if (running) return running
   await labPreflight()
-  if (found) await clearAway(found)
   const state: LabState = {
     name,
     bootId: bootId(),
@@ -58,42 +57,46 @@ export async function labUp(options: LabUpOptions = {}): Promise<StartedLab> {
     opsPassword: randomBytes(9).toString('base64url'),
     startedAt: new Date().toISOString(),
   }
-  if (!(await claimState(state))) {
-    const other = readState(name)
-    if (other && liveness(other) === 'up') return { ...labOf(other), started: false }
-    throw beingStarted(name, other)
+  while (!(await claimState(state))) {
+    const meanwhile = alreadyThere(name)
+    if (meanwhile) return meanwhile
+    const dead = readState(name)
+    if (dead) await endProcesses(dead)
+    await removeState(name, dead)
   }
   try {
     await start(state, timeoutMs)
   } catch (error) {
     await endProcesses(state)
-    await removeState(name)
+    await removeState(name, state)
     throw error
   }
   return { ...labOf(state), started: true }
 }
 
-async function clearAway(state: LabState): Promise<void> {
-  if (liveness(state) === 'starting') throw beingStarted(state.name, state)
-  await endProcesses(state)
-  await removeState(state.name)
-}
-
-function beingStarted(name: string, state: LabState | undefined): FleetmoveError {
-  return new FleetmoveError('locked', {
-    message: `the practice network "${name}" is being started by process ${state?.maker.pid ?? 'unknown'}`,
-    hint: 'Wait until that is done',
-  })
+/** The lab if it runs; undefined if there is none, or a dead one. Throws if another process starts it. */
+function alreadyThere(name: string): StartedLab | undefined {
+  const state = readState(name)
+  if (!state) return undefined
+  const life = liveness(state)
+  if (life === 'starting')
+    throw new FleetmoveError('locked', {
+      message: `the practice network "${name}" is being started by process ${state.maker.pid}`,
+      hint: 'Wait until that is done',
+    })
+  return life === 'up' ? { ...labOf(state), started: false } : undefined
 }
 
 async function start(state: LabState, timeoutMs: number): Promise<void> {
   const dir = stateDir(state.name)
   await writeFile(join(dir, 'host.sh'), hostScript)
+  const withNode = hostNames(labTopology).filter((name) => hasNode(labTopology, name))
+  const nodeless = hostNames(labTopology).filter((name) => !hasNode(labTopology, name))
   const init = spawn(
     'unshare',
     [
       '--mount --pid --net --uts --ipc --fork --kill-child sh -c'.split(' '),
-      [initScript, 'fleetmove-lab', dir, ...visibleTrees(), '--', ...hostNames(labTopology)],
+      [initScript, 'fleetmove-lab', dir, withNode.join(' '), nodeless.join(' '), ...visibleTrees()],
     ].flat(),
     { env: hostEnvironment(), stdio: 'pipe', detached: true },
   )
@@ -130,6 +133,7 @@ async function allEnded(work: readonly Promise<unknown>[]): Promise<void> {
 async function bootHosts(init: ChildProcess, state: LabState, timeoutMs: number): Promise<void> {
   const names = hostNames(labTopology)
   let complaints = ''
+  let noted = Promise.resolve()
   init.stderr?.on('data', (chunk: Buffer) => {
     complaints += chunk.toString()
   })
@@ -152,7 +156,7 @@ async function bootHosts(init: ChildProcess, state: LabState, timeoutMs: number)
       if (words[0] === 'init') {
         setIdentity(pid, (id) => (state.init = id))
         // As early as can be: whoever finds this lab after our death knows what to end.
-        writeState(state).catch((error: Error) => fail(error.message))
+        noted = writeState(state).catch((error: Error) => fail(error.message))
       } else if (words[0] === 'host' && words[1]) {
         const host = words[1]
         setIdentity(pid, (id) => (state.hosts[host] = id))
@@ -162,7 +166,7 @@ async function bootHosts(init: ChildProcess, state: LabState, timeoutMs: number)
         }
       }
     })
-  })
+  }).finally(() => noted)
 }
 
 function setIdentity(pid: number, set: (id: ProcessId) => void): void {
@@ -207,13 +211,16 @@ async function hideMachine(root: string, name: string): Promise<void> {
   const hidden = ['/root/fleet.yaml']
   for (const kind of ['rsa', 'ecdsa', 'ed25519'])
     hidden.push(`/etc/ssh/ssh_host_${kind}_key`, `/etc/ssh/ssh_host_${kind}_key.pub`)
-  const role = labTopology.hosts[name]?.role
-  if (role === 'old' || role === 'new') {
+  if (!hasNode(labTopology, name)) {
     const dirs = hostEnvironment().PATH?.split(':') ?? []
     for (const dir of dirs) for (const tool of ['node', 'nodejs', 'npm', 'npx']) hidden.push(join(dir, tool))
     hidden.push(nodeBinary())
   }
-  for (const path of hidden) await rm(join(root, path), { recursive: true, force: true })
+  for (const path of hidden)
+    await rm(join(root, path), { recursive: true, force: true }).catch((error: NodeJS.ErrnoException) => {
+      // Node inside of fleetmove's own tree, bound read-only: not in the host's PATH.
+      if (error.code !== 'EROFS') throw error
+    })
 }
 
 /** Writes a file below a host's root. Directories that are missing are made for its owner. */

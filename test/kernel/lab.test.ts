@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { labCommand } from '../../cli/commands/lab.js'
 import { labDown } from '../../cli/lab/down.js'
 import { labExec, openLab } from '../../cli/lab/lab.js'
@@ -245,7 +246,7 @@ withRoot('the practice network', () => {
       if (clean === 'up') expect((await labUp({ name: other })).started).toBe(true)
       await labDown(other)
       expect(existsSync(stateDir(other))).toBe(false)
-      expect(readdirSync('/run/fleetmove-lab').filter((entry) => entry.includes(other))).toEqual([])
+      expect(readdirSync(dirname(stateDir(name))).filter((entry) => entry.includes(other))).toEqual([])
       expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(other)
     }
     expect(await labDown(other)).toBe(false)
