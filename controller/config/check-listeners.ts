@@ -37,12 +37,13 @@ export function checkListeners(draft: Draft): Problem[] {
   return problems
 }
 
-function ingressAddresses({ hosts }: Draft, service: Partial<ServiceEntry>): Ip[] {
+/** Public addresses by which the service is reached, old and new; none where that can't be told. */
+function ingressAddresses({ hosts }: Draft, service: Partial<ServiceEntry>): Set<Ip> {
   const before = hosts.get(service.from ?? '')?.addresses
   const after = hosts.get(service.to ?? '')?.addresses
-  if (before === undefined || after === undefined || !('addresses' in service)) return []
+  if (before === undefined || after === undefined || !('addresses' in service)) return new Set()
   const pairs = addressPairs({ addresses: service.addresses }, { addresses: before }, { addresses: after })
-  return [...pairs.map((pair) => pair.old.public), ...pairs.map((pair) => pair.new.public)]
+  return new Set(pairs.flatMap((pair) => [pair.old.public, pair.new.public]))
 }
 
 const overlap = (a: Listener, b: Listener): boolean =>

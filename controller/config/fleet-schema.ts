@@ -4,10 +4,11 @@
  */
 import { z } from 'zod'
 import type { Ip } from '../../proto/model/address.js'
+import { FleetmoveError } from '../../proto/model/error.js'
 import { type Name, namePattern } from '../../proto/model/names.js'
 import { type Parsed, parseHostIp, parseIp, parseListener, parseName, quote } from '../../proto/parse.js'
+import { parseSshTarget } from '../ssh/ssh-target.js'
 import { parseDuration } from './duration.js'
-import { parseSshTarget } from './ssh-target.js'
 
 /** What a custom issue carries for explain-issues.ts besides its text. */
 export interface IssueDetail {
@@ -61,12 +62,23 @@ const name = parsedText(parseName, 'a name', {
 /** check-references.ts lets through only names that are in the file, and those are names by the schema above. */
 const reference = (what: string) => z.string({ error: `the name of ${what}` }).transform((text) => text as Name)
 const hostIp = parsedText(parseHostIp, 'an IPv4 or IPv6 address', { description: 'An IPv4 or IPv6 address' })
+
+const sshForm = '[USER@]HOST[:PORT]'
+/** Kept as text: what it means is for ~/.ssh/config to say. A password in it is refused and not repeated. */
 const sshTarget = parsedText(
-  (text) => {
-    const parsed = parseSshTarget(text)
-    return parsed.ok ? { ok: true, value: text } : parsed
+  (text): Parsed<string> => {
+    if (/^[^@]*:.*@/.test(text)) {
+      return { ok: false, found: 'a password', allowed: `${sshForm} without a secret: SSH keys and the agent log in` }
+    }
+    try {
+      parseSshTarget(text)
+      return { ok: true, value: text }
+    } catch (error) {
+      if (!(error instanceof FleetmoveError)) throw error
+      return { ok: false, found: quote(text), allowed: `${sshForm}, and brackets around IPv6 before a port` }
+    }
   },
-  '[USER@]HOST[:PORT]',
+  sshForm,
   { description: '[user@]host[:port]; ~/.ssh/config, agent and known_hosts are honoured' },
 )
 const duration = parsedText(parseDuration, 'a duration such as 500ms, 15s, 2m or 1h', {
@@ -157,10 +169,11 @@ const mappedAddresses = z
   )
 
 /** Nothing that climbs, and no slash at the end, which copy programs read in different ways. */
-const dataPath = matchingText(
-  /^(?!.*\/\.\.?(\/|$))(\/[^\p{Cc}/]+)+\/?$/u,
-  'an absolute path other than / without . or .. in it',
-).transform((path) => path.replace(/\/$/, ''))
+const dataPathForm = 'an absolute path other than / without . or .. in it'
+const dataPath = matchingText(/^(?!.*\/\.\.?(\/|$))(\/[^/]+)+\/?$/, dataPathForm)
+  // Not in the pattern: editors that check by the JSON Schema differ in what they know of \p.
+  .refine((path) => !/\p{Cc}/u.test(path), { error: dataPathForm })
+  .transform((path) => path.replace(/\/$/, ''))
 
 const httpUrl = parsedText(
   (text): Parsed<string> => {
@@ -185,7 +198,8 @@ const health = z
         if (entry.http !== undefined && entry.command === undefined) return { kind: 'http' as const, url: entry.http }
         if (entry.command !== undefined && entry.http === undefined)
           return { kind: 'command' as const, command: entry.command }
-        context.issues.push({ code: 'custom', message: healthForms, input: entry })
+        // An unknown key has been told, and is most likely the one that is missing.
+        if (context.issues.length === 0) context.issues.push({ code: 'custom', message: healthForms, input: entry })
         return z.NEVER
       }),
     ],

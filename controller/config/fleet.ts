@@ -17,7 +17,7 @@ export interface Fleet {
 
 export interface Host {
   readonly name: Name
-  /** `[user@]host[:port]` as written; `parseSshTarget` takes it apart. */
+  /** `[user@]host[:port]` as written; `parseSshTarget` in ssh/ssh-target.ts takes it apart. */
   readonly ssh: string
   readonly become: 'none' | 'sudo'
   /** The addresses that clients use, at least one. */

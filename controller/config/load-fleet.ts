@@ -34,11 +34,13 @@ export async function loadFleet(path: string): Promise<Fleet> {
       hint: 'name the fleet file with -f FILE',
     })
   }
+  return parseFleet(decode(bytes, path), path)
+}
+
+function decode(bytes: Uint8Array, path: string): string {
   try {
-    return parseFleet(new TextDecoder('utf-8', { fatal: true }).decode(bytes), path)
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {
-    if (!(cause instanceof TypeError && 'code' in cause && cause.code === 'ERR_ENCODING_INVALID_ENCODED_DATA'))
-      throw cause
     throw new FleetmoveError('usage', { message: `${path} is not UTF-8 text`, hint: 'save it as UTF-8', cause })
   }
 }
