@@ -29,7 +29,8 @@ export function checkListeners(draft: Draft): Problem[] {
           problems.push(taken(claim, clash, address))
           told = true
         }
-        claims.set(address, [...earlier, claim])
+        earlier.push(claim)
+        claims.set(address, earlier)
       }
       problems.push(...tunnelClash(draft, claim))
     })

@@ -1,5 +1,17 @@
 /** YAML text as plain data that remembers where everything stands. */
-import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml'
+import {
+  type Alias,
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml'
 import { quote } from '../../proto/parse.js'
 
 /** Keys and list positions from the root down. */
@@ -51,38 +63,7 @@ export function readDocument(text: string): FleetDocument {
     return { data: undefined, problems, place }
   }
   for (const warning of doc.warnings) report(warning.pos[0], `not plain YAML: ${warning.message}`)
-  let aliases = 0
-  visit(doc, {
-    Alias: (_, alias) => {
-      aliases++
-      const at = alias.range![0]
-      if (aliases > maxAliases) {
-        report(at, `found another alias after ${maxAliases}, allowed ${maxAliases} a file`)
-        return visit.BREAK
-      }
-      if (resolve(alias) === undefined) report(at, `found *${alias.source}, but there is no &${alias.source} before it`)
-      return undefined
-    },
-    Map: (_, map) => {
-      const lineOfKey = new Map<string, number>()
-      map.items = map.items.filter(({ key }) => {
-        const node = key as Node
-        const offset = node.range![0]
-        const name = isScalar(node) ? String(node.value) : undefined
-        const first = name === undefined ? undefined : lineOfKey.get(name)
-        if (name === undefined) report(offset, 'found a list, a mapping or an alias as a key, allowed plain text')
-        // A plain object can't hold it as a key of its own everywhere, so it would vanish unseen.
-        else if (name === '__proto__') report(offset, 'found the key "__proto__", allowed other names')
-        else if (first === undefined) {
-          lineOfKey.set(name, placeOf(offset).line)
-          return true
-        } else
-          report(offset, `found the key ${quote(name)} a second time, allowed once (the first is on line ${first})`)
-        return false
-      })
-    },
-  })
-  if (aliases > maxAliases) return { data: undefined, problems, place }
+  if (!checkNodes(doc, report, placeOf)) return { data: undefined, problems, place }
   try {
     return { data: doc.toJS({ maxAliasCount: maxAliases }), problems, place }
   } catch (error) {
@@ -91,6 +72,52 @@ export function readDocument(text: string): FleetDocument {
     if (problems.length === 0) report(0, `aliases expand to too much, allowed ${maxAliases} uses in all`)
     return { data: undefined, problems, place }
   }
+}
+
+/** Reports unsound aliases and keys, and takes those keys out; false when there are too many aliases to go on. */
+function checkNodes(
+  doc: Document,
+  report: (offset: number, problem: string) => void,
+  placeOf: (offset: number) => Place,
+): boolean {
+  let aliases = 0
+  const anchors = new Set<string>()
+  visit(doc, (_, node) => {
+    if (isAlias(node)) {
+      aliases++
+      const at = node.range![0]
+      if (aliases > maxAliases) {
+        report(at, `found another alias after ${maxAliases}, allowed ${maxAliases} a file`)
+        return visit.BREAK
+      }
+      if (!anchors.has(node.source)) report(at, `found *${node.source}, but there is no &${node.source} before it`)
+    } else if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor)
+    if (isMap(node)) {
+      const lineOfKey = new Map<string, number>()
+      node.items = node.items.filter(({ key }) => {
+        const { line } = placeOf((key as Node).range![0])
+        const problem = keyProblem(key as Node, lineOfKey)
+        if (problem !== undefined) report((key as Node).range![0], problem)
+        else lineOfKey.set(keyText(key as Node)!, line)
+        return problem === undefined
+      })
+    }
+    return undefined
+  })
+  return aliases <= maxAliases
+}
+
+/** What the key will be called in a plain object: 1 and "1" are the same there. */
+const keyText = (key: Node): string | undefined => (isScalar(key) ? String(key.value) : undefined)
+
+function keyProblem(key: Node, lineOfKey: ReadonlyMap<string, number>): string | undefined {
+  const text = keyText(key)
+  if (text === undefined) return 'found a list, a mapping or an alias as a key, allowed plain text'
+  // Zod passes over it without a word, for it is no key of its own in a plain object.
+  if (text === '__proto__') return 'found the key "__proto__", allowed other names'
+  const first = lineOfKey.get(text)
+  if (first === undefined) return undefined
+  return `found the key ${quote(text)} a second time, allowed once (the first is on line ${first})`
 }
 
 function syntaxProblem(code: string, message: string): string {
@@ -112,7 +139,7 @@ function offsetOf(
     let key: Node | undefined
     let next: Node | null | undefined
     if (isMap(node)) {
-      const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(step))
+      const pair = node.items.find((item) => keyText(item.key as Node) === String(step))
       key = pair?.key as Node | undefined
       next = pair?.value as Node | null | undefined
     } else if (isSeq(node)) next = node.items[Number(step)] as Node | undefined
