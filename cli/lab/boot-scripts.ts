@@ -9,14 +9,16 @@
  * and of those that haven't, each in one word, and for each file tree that hosts must see, Node first,
  * MARKER TREE: a file in it, and its root.
  *
- * Standard output gets `init PID` and `host NAME PID` lines, in the machine's own pid numbers. It then
- * waits for the line `up` on standard input: if its maker dies first, end of file ends the lab.
+ * Standard output gets `init PID` and `host NAME PID` lines, in the machine's own pid numbers, or complaints
+ * and then `lost NAME`. It then waits for the line `up` on standard input: if its maker dies first, end of
+ * file ends the lab.
  *
  * The hosts' writable layers are one tmpfs, mounted only here: it vanishes with the mount namespace, so
  * no crash can leave it behind, and overlayfs takes it as upper layer even where `/` is itself an
  * overlay (a container), which it refuses for a directory on such a disk.
  */
 export const initScript = `set -eu
+exec 2>&1
 umask 022
 dir=$1 hosts=$2 nodeless=$3; shift 3
 # Its own /proc is still the machine's, so this is the pid as the machine knows it.
@@ -41,6 +43,7 @@ exec perl -e '
 export const hostScript = `set -eu
 umask 022
 dir=$1 host=$2; shift 2
+trap 'echo "lost $host"' EXIT
 read -r pid rest </proc/self/stat
 fs=$dir/fs/$host
 root=$fs/root
