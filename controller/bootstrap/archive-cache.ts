@@ -3,11 +3,12 @@
  * of a fleet gets the same one.
  */
 import { randomBytes } from 'node:crypto'
-import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { createWriteStream } from 'node:fs'
+import { access, mkdir, rename, rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { constants, gzip } from 'node:zlib'
+import { pipeline } from 'node:stream/promises'
+import { constants, createGzip } from 'node:zlib'
 import type { Payload } from './payload.js'
 import { tar } from './tar.js'
 
@@ -37,26 +38,21 @@ export const archiveOf = (payload: Payload, directory = cacheDirectory()): Promi
 export const forgetArchive = (path: string): Promise<void> => rm(path, { force: true })
 
 const pack = async (payload: Payload, directory: string, path: string): Promise<string> => {
-  const entries = await Promise.all(
-    payload.files.map(async ({ name, source }) => ({
-      name,
-      // The addon and the script are read, only the binary is run.
-      mode: payload.kind === 'runtime' ? 0o755 : 0o644,
-      content: await readFile(source),
-    })),
-  )
-  // The fastest level: of Node's 99 MB it leaves 44 in 1.3 s; the default leaves 39 in 5.
-  const packed = await promisify(gzip)(tar(entries), { level: constants.Z_BEST_SPEED })
+  const entries = payload.files.map(({ name, source }) => ({
+    name,
+    source,
+    // The addon and the script are read, only the binary is run.
+    mode: payload.kind === 'runtime' ? 0o755 : 0o644,
+  }))
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const temporary = `${path}.${randomBytes(6).toString('hex')}`
   try {
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(packed)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await pipeline(
+      tar(entries),
+      // The fastest level: the default saves a tenth more and takes four times as long.
+      createGzip({ level: constants.Z_BEST_SPEED }),
+      createWriteStream(temporary, { flags: 'wx', mode: 0o600, flush: true }),
+    )
     await rename(temporary, path)
   } catch (error) {
     await rm(temporary, { force: true })

@@ -8,7 +8,6 @@ import { asRoot, type Become, type RootAccess } from '../ssh/become.js'
 import { connectSsh } from '../ssh/connect.js'
 import { type InstalledAgent, installedAgent, startAgent } from './agent-service.js'
 import { agentFor } from './bundle.js'
-import { type AgentChannel, openChannel } from './channel.js'
 import { collectFacts } from './facts.js'
 import { runtimeFor } from './runtime.js'
 import { upload } from './upload.js'
@@ -76,7 +75,3 @@ export const installHost = async ({ host, root, facts }: ReachedHost, bundle?: s
 /** Paths of the agent that this version of fleetmove would install: for a channel to one that runs already. */
 export const expectedAgent = async ({ host, facts }: ReachedHost, bundle?: string): Promise<InstalledAgent> =>
   installedAgent(await runtimeFor(facts, host), await agentFor(facts, host, bundle))
-
-/** A channel to the agent that `installHost` has left running. */
-export const openAgent = (reached: ReachedHost, installed: InstalledAgent): Promise<AgentChannel> =>
-  openChannel(reached.root, installed)

@@ -112,6 +112,7 @@ const dialAgent = async (root: RootAccess, argv: readonly string[]): Promise<Rem
   const process = await root.start(argv)
   const { channel, exited } = process
   let said = ''
+  let connected = false
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
       channel.close()
@@ -122,12 +123,17 @@ const dialAgent = async (root: RootAccess, argv: readonly string[]): Promise<Rem
       said = (said + chunk.toString('utf8')).slice(-2_000)
       if (!said.includes(connectedNotice)) return
       clearTimeout(timer)
+      connected = true
       resolve()
     })
+    // Nobody reads stdout of a dial that has failed, and ssh2 reports no end before it is read.
+    channel.stderr.once('end', () => {
+      if (!connected) channel.resume()
+    })
+    channel.stderr.resume()
     exited.then(
       ({ code, signal }) => {
         clearTimeout(timer)
-        channel.resume()
         reject(
           root.connection.error(
             'unreachable',

@@ -1,27 +1,33 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+
 /** A file of an archive. */
 export interface TarEntry {
   name: string
   mode: number
-  content: Buffer
+  /** Where it is on this machine. */
+  source: string
 }
 
 const block = 512
 
 /**
- * A tar archive in ustar form (POSIX pax, "ustar Interchange Format") of plain files owned by root,
- * without times: the same files always give the same bytes. Names have at most 100 characters.
+ * A tar archive in ustar form (POSIX pax, "ustar Interchange Format"), in pieces: plain files owned by
+ * root, without times, so that the same files always give the same bytes. Names have at most 100
+ * characters.
  */
-export const tar = (entries: readonly TarEntry[]): Buffer =>
-  Buffer.concat([
-    ...entries.flatMap(({ name, mode, content }) => [
-      header(name, mode, content.length),
-      content,
-      Buffer.alloc((block - (content.length % block)) % block),
-    ]),
-    Buffer.alloc(2 * block),
-  ])
+export async function* tar(entries: readonly TarEntry[]): AsyncGenerator<Buffer> {
+  for (const { name, mode, source } of entries) {
+    const { size } = await stat(source)
+    yield tarHeader(name, mode, size)
+    for await (const chunk of createReadStream(source, { highWaterMark: 1024 * 1024 })) yield chunk
+    yield Buffer.alloc((block - (size % block)) % block)
+  }
+  yield Buffer.alloc(2 * block)
+}
 
-const header = (name: string, mode: number, size: number): Buffer => {
+/** The 512 bytes ahead of one file of `size` bytes. */
+export const tarHeader = (name: string, mode: number, size: number): Buffer => {
   const bytes = Buffer.alloc(block)
   const octal = (value: number, offset: number, width: number): void => {
     bytes.write(value.toString(8).padStart(width - 1, '0'), offset, 'latin1')

@@ -60,7 +60,7 @@ export const upload = async (root: RootAccess, payload: Payload, cache = cacheDi
       'sh',
       libraryDirectory,
       payload.directory,
-      sums.replaceAll('\n', ','),
+      payload.files.map(({ sha256, name }) => `${sha256}:${name}`).join(' '),
       payload.kind === 'runtime' ? 'node' : '',
     ],
     { input: createReadStream(archive), timeoutMs: uploadTimeoutMs },

@@ -138,6 +138,10 @@ const startWithSudo = async (
       }
     }
     channel.stderr.on('data', onData)
+    // Nobody reads stdout of a command that has not begun, and ssh2 reports no end before it is read.
+    channel.stderr.once('end', () => {
+      if (!settled) channel.resume()
+    })
     exited.then(
       ({ code }) => {
         const words = said.replaceAll(prompt, '').trim()

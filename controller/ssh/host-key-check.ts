@@ -10,6 +10,7 @@ import {
 } from './known-hosts.js'
 import type { ResolvedTarget } from './resolve-target.js'
 import { shellQuote } from './shell-quote.js'
+import { parseSshTarget } from './ssh-target.js'
 
 /** Reads a host's known_hosts files; one that isn't there counts as empty. */
 export const readKnownHosts = async (files: readonly string[]): Promise<KnownHostsEntry[]> => {
@@ -68,11 +69,10 @@ export const hostKeyProblem = (
         }
       case 'unknown': {
         const authority = certAuthorityFor(entries, target.knownHostsNames)
-        const scan = shellQuote([
-          'ssh-keyscan',
-          ...(target.port === 22 ? [] : ['-p', String(target.port)]),
-          target.hostname,
-        ])
+        // Scanning would miss a host behind a jump host, and file it under a name that an alias replaces.
+        const scannable = target.proxyJump.length === 0 && name.includes(target.hostname.toLowerCase())
+        const port = target.port === 22 ? [] : ['-p', String(target.port)]
+        const scan = `${shellQuote(['ssh-keyscan', ...port, target.hostname])} >> ${shellQuote([file])}`
         return {
           message:
             `the key of ${where} is not in known_hosts: ${shown}` +
@@ -80,8 +80,8 @@ export const hostKeyProblem = (
               ? ''
               : `; ${at(authority)} trusts a certificate authority (@cert-authority), which fleetmove doesn't support`),
           hint:
-            `Compare the fingerprint with ssh-keygen -lf on the host, then run ${shellQuote(sshOnce(target))} once, ` +
-            `or: ${scan} >> ${shellQuote([file])}`,
+            `Compare the fingerprint with ssh-keygen -lf on the host, then run ${shellQuote(sshOnce(target))} once` +
+            (scannable ? `, or: ${scan}` : ''),
         }
       }
     }
@@ -89,9 +89,8 @@ export const hostKeyProblem = (
   return new FleetmoveError('host-key', host === undefined ? parts : { ...parts, host })
 }
 
-const sshOnce = (target: ResolvedTarget): string[] => [
-  'ssh',
-  ...(target.port === 22 ? [] : ['-p', String(target.port)]),
-  ...(target.proxyJump.length === 0 ? [] : ['-J', target.proxyJump.join(',')]),
-  `${target.user}@${target.hostname}`,
-]
+/** As the operator wrote it, so that the same configuration is used; ssh(1) takes no port behind a colon. */
+const sshOnce = (target: ResolvedTarget): string[] => {
+  const { user, host, port } = parseSshTarget(target.written)
+  return ['ssh', ...(port === undefined ? [] : ['-p', String(port)]), user === undefined ? host : `${user}@${host}`]
+}

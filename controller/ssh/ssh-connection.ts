@@ -29,7 +29,10 @@ export interface RemoteExit {
   signal: string | undefined
 }
 
-/** A running command: `channel` reads its stdout and writes its stdin, `channel.stderr` its stderr. */
+/**
+ * A running command: `channel` reads its stdout and writes its stdin, `channel.stderr` its stderr. Both
+ * must be read, or the command stalls; stderr may be paused: attach to it, then `resume()` it.
+ */
 export interface RemoteProcess {
   channel: ClientChannel
   /** Rejects with FleetmoveError('unreachable') where the connection is lost before the command ends. */
@@ -40,6 +43,15 @@ const defaultTimeoutMs = 60_000
 const defaultMaxOutputBytes = 8 * 1024 * 1024
 /** sshd's MaxSessions is 10 by default; two are left for those who changed it a little. */
 const maxSessions = 8
+
+/** Asks sshd to end a command. ssh2's own `signal` does nothing once stdin has ended, though sshd would listen. */
+const terminate = (channel: ClientChannel): void => {
+  const { outgoing, _client } = channel as unknown as {
+    outgoing?: { id: number; state: string }
+    _client?: { _protocol?: { signal?(channel: number, name: string): void } }
+  }
+  if (outgoing !== undefined && outgoing.state !== 'closed') _client?._protocol?.signal?.(outgoing.id, 'TERM')
+}
 
 /** A connection that is logged in. Commands run without a terminal, up to eight at once. */
 export class SshConnection {
@@ -92,8 +104,9 @@ export class SshConnection {
     return new Promise((resolve, reject) => {
       const stop = (error: FleetmoveError): void => {
         clearTimeout(timer)
-        // sshd knows no way to end a command without a terminal but a signal (since OpenSSH 7.9).
-        channel.signal('TERM')
+        // Since OpenSSH 7.9, and not for root logins, where sshd has nobody of lower rank to send it:
+        // there a command ends when it reads the end of its stdin or writes to the closed channel.
+        terminate(channel)
         channel.close()
         reject(error)
       }
@@ -116,6 +129,7 @@ export class SshConnection {
           if (length > limit) stop(this.error('invalid', `"${shown}" printed more than ${limit} bytes`))
           else chunks.push(chunk)
         })
+        stream.resume()
         return () => Buffer.concat(chunks).toString('utf8')
       }
       const stdout = gather(channel)
