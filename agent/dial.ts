@@ -4,8 +4,8 @@
  */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { paths } from './plan/own.js'
 
-const socketPath = '/run/fleetmove/agent.sock'
 const retryMs = 50
 
 /** Written to stderr once the agent has taken the connection; the controller waits for it. */
@@ -15,7 +15,7 @@ export const connectedNotice = 'fleetmove-dial: connected'
  * Pipes bytes both ways until both directions have ended. With `--check SECONDS` it only waits until an
  * agent takes connections. Returns the exit code: 1, with a sentence on stderr, where there is none.
  */
-export const dial = async (argv: readonly string[], path = socketPath): Promise<number> => {
+export const dial = async (argv: readonly string[], path: string = paths.socket): Promise<number> => {
   const check = argv[0] === '--check'
   const seconds = check ? Number(argv[1]) : 0
   if (argv.length !== (check ? 2 : 0) || !Number.isFinite(seconds)) {
