@@ -8,7 +8,7 @@ import { isErrno, type Netlink } from './netlink.js'
 import { attribute, flag, nest, readAttributes, readText, text, u8, u16be, u32 } from './netlink-message.js'
 import type { ObservedLink } from './observed.js'
 import type { Performers } from './step.js'
-import { runTool, ToolMissing } from './tool.js'
+import { installHint, runTool, ToolMissing } from './tool.js'
 
 const message = { newLink: 16, deleteLink: 17, getLink: 18 } as const
 const ifla = { name: 3, mtu: 4, txQueueLength: 13, linkInfo: 18, stats64: 23 } as const
@@ -96,6 +96,17 @@ export async function requireLink(netlink: Netlink, name: string): Promise<Link>
   return link
 }
 
+/** Succeeds where there is none. */
+export async function deleteLink(netlink: Netlink, name: string): Promise<void> {
+  const link = await findLink(netlink, name)
+  if (!link) return
+  try {
+    await netlink.request(message.deleteLink, linkHeader(link.index))
+  } catch (error) {
+    if (!isErrno(error, 'ENODEV')) throw error
+  }
+}
+
 async function createLink(netlink: Netlink, name: string, mtu: number, kind: string, data: Buffer[]): Promise<void> {
   const payload = Buffer.concat([
     linkHeader(0),
@@ -137,7 +148,7 @@ async function createTap(link: TapLink): Promise<void> {
       if (!(second instanceof ToolMissing)) throw second
       throw new FleetmoveError('kernel', {
         message: `no tool to make the tap device ${link.name} with: neither ip nor openvpn is installed`,
-        hint: 'install the package iproute2',
+        hint: installHint('ip'),
         cause: error,
       })
     }
@@ -183,15 +194,7 @@ export const linkPerformers = (netlink: Netlink): Pick<Performers, 'add-link' | 
     return createLink(netlink, link.name, link.mtu, 'wireguard', [])
   },
 
-  'delete-link': async ({ name }) => {
-    const link = await findLink(netlink, name)
-    if (!link) return
-    try {
-      await netlink.request(message.deleteLink, linkHeader(link.index))
-    } catch (error) {
-      if (!isErrno(error, 'ENODEV')) throw error
-    }
-  },
+  'delete-link': ({ name }) => deleteLink(netlink, name),
 
   'set-link': async ({ name, mtu }) => {
     const link = await requireLink(netlink, name)

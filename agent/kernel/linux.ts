@@ -14,8 +14,9 @@ import { listRoutes, routePerformers } from './routes.js'
 import { listRules, rulePerformers } from './rules.js'
 import type { Performers, Step } from './step.js'
 import { readSysctls, sysctlPerformers } from './sysctl.js'
+import { installHint, ToolMissing } from './tool.js'
 import { observeWireguard, wireguardPerformers } from './wireguard.js'
-import { deviceOfWireguardGo, isWireguardGoReady } from './wireguard-go.js'
+import { clearWayForWireguardGo, deviceOfWireguardGo, isWireguardGoReady } from './wireguard-go.js'
 
 export interface LinuxKernelOptions {
   /** For pid files, logs and rulesets on their way to nft. */
@@ -43,6 +44,10 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
     ...wireguardPerformers(options.wireguardKeyFile ?? `${paths.keys}/${keyFiles.wireguard}`),
     ...processPerformers({
       runDirectory,
+      prepare: async (process) => {
+        const device = deviceOfWireguardGo(process)
+        if (device !== null) await clearWayForWireguardGo(netlink, device)
+      },
       isReady: (process) => {
         const device = deviceOfWireguardGo(process)
         return device === null ? null : isWireguardGoReady(netlink, device)
@@ -110,9 +115,10 @@ function failure(step: Step, error: unknown): FleetmoveError {
       : error instanceof Error
         ? error.message
         : String(error)
+  const hint = error instanceof ToolMissing ? installHint(error.tool) : known?.hint
   return new FleetmoveError(known?.code ?? 'kernel', {
     message: `could not ${describeStep(step)}: ${reason}`,
-    ...(known?.hint === undefined ? {} : { hint: known.hint }),
+    ...(hint === undefined ? {} : { hint }),
     cause: error,
   })
 }

@@ -14,30 +14,32 @@ const fingerprintComment = /^fleetmove:([0-9a-f]+)$/
 /** The parts of the listing that are read; each object has one key, its kind. */
 interface Listing {
   nftables: {
-    chain?: { name: string }
-    counter?: { name: string }
-    rule?: { comment?: string }
+    table?: { name: string }
+    chain?: { table: string; name: string }
+    counter?: { table: string; name: string }
+    rule?: { table: string; comment?: string }
   }[]
 }
 
-const isAbsent = (error: unknown): boolean =>
-  error instanceof ToolMissing || (error instanceof ToolFailed && error.stderr.includes('No such file or directory'))
-
-/** @returns null where there is no table of ours */
+/**
+ * All tables of the family are listed, and ours picked out: `list table` of nft 1.0.6 reads every element
+ * of every map from the kernel even when told to be terse (10,000 of them: 34 ms against 4 ms).
+ * @returns null where there is no table of ours
+ */
 export async function observeTable(): Promise<ObservedTable | null> {
   let listing: Listing
   try {
-    // Terse: the elements of maps and sets, of which there may be many thousands, stay in the kernel.
-    listing = JSON.parse(await runTool('nft', ['-j', '-t', 'list', 'table', 'inet', table])) as Listing
+    listing = JSON.parse(await runTool('nft', ['-j', '-t', 'list', 'ruleset', 'inet'])) as Listing
   } catch (error) {
-    if (isAbsent(error)) return null
+    if (error instanceof ToolMissing) return null
     throw error
   }
+  if (!listing.nftables.some((item) => item.table?.name === table)) return null
   const found: ObservedTable = { fingerprint: null, chains: [], counters: [] }
   for (const { chain, counter, rule } of listing.nftables) {
-    if (chain) found.chains.push(chain.name)
-    if (counter) found.counters.push(counter.name)
-    const mark = rule?.comment === undefined ? null : fingerprintComment.exec(rule.comment)
+    if (chain?.table === table) found.chains.push(chain.name)
+    if (counter?.table === table) found.counters.push(counter.name)
+    const mark = rule?.table === table && rule.comment !== undefined ? fingerprintComment.exec(rule.comment) : null
     if (mark) found.fingerprint = mark[1]!
   }
   return found
@@ -57,6 +59,8 @@ export function explainNft(stderr: string, ruleset: string): string {
   // One bad line often makes every later one fail.
   return said.slice(0, 3).join('; ') || stderr.trim()
 }
+
+const isAbsent = /No such file or directory/
 
 let loads = 0
 
@@ -84,7 +88,8 @@ export const nftPerformers = (runDirectory: string): Pick<Performers, 'load-rule
     try {
       await runTool('nft', ['delete', 'table', 'inet', table])
     } catch (error) {
-      if (!isAbsent(error)) throw error
+      const absent = error instanceof ToolMissing || (error instanceof ToolFailed && isAbsent.test(error.stderr))
+      if (!absent) throw error
     }
   },
 })

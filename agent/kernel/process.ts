@@ -11,7 +11,7 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import type { ProcessSpec } from '../plan/desired.js'
 import { processFingerprint } from '../plan/difference.js'
 import type { Performers } from './step.js'
-import { toolPath } from './tool.js'
+import { installHint, toolPath } from './tool.js'
 
 /** What NAME.pid holds. A pid alone is reused; with the start time it is unique until the next boot, and /run is empty then. */
 interface Record {
@@ -80,10 +80,16 @@ function writePrivately(file: string, content: string): void {
   renameSync(temporary, file)
 }
 
+/** Why a process doesn't run, and what to do. */
+interface Failure {
+  reason: string
+  hint?: string
+}
+
 interface Started {
   child: ChildProcess
-  /** Resolves with the reason, once the process has ended or could not be started. */
-  ended: Promise<string>
+  /** Resolves once the process has ended or could not be started. */
+  ended: Promise<Failure>
 }
 
 function launch(process: ProcessSpec, log: string): Started {
@@ -97,12 +103,14 @@ function launch(process: ProcessSpec, log: string): Started {
       stdio: ['ignore', output, output],
     })
     child.unref()
-    const ended = new Promise<string>((resolve) => {
-      child.once('error', (error: NodeJS.ErrnoException) =>
-        resolve(error.code === 'ENOENT' ? `${process.argv[0]} is not installed` : error.message),
-      )
+    const ended = new Promise<Failure>((resolve) => {
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        const program = process.argv[0]!
+        if (error.code !== 'ENOENT') resolve({ reason: error.message })
+        else resolve({ reason: `${program} is not installed`, hint: installHint(program) })
+      })
       // Node reaps it as long as this agent lives, afterwards init does.
-      child.once('exit', (status, signal) => resolve(`it ended at once (${signal ?? `status ${status}`})`))
+      child.once('exit', (status, signal) => resolve({ reason: `it ended at once (${signal ?? `status ${status}`})` }))
     })
     return { child, ended }
   } finally {
@@ -137,6 +145,8 @@ async function poll(condition: () => boolean | Promise<boolean>, timeout: number
 export interface ProcessOptions {
   /** For pid files and logs; made with 0700. */
   runDirectory: string
+  /** Clears the way for a process that is about to start. */
+  prepare: (process: ProcessSpec) => Promise<void>
   /**
    * Whether a process that makes a device is ready. Asked again and again after the start.
    * @returns null where nothing is known of this kind of process: then it must only stay alive a moment
@@ -146,6 +156,7 @@ export interface ProcessOptions {
 
 export const processPerformers = ({
   runDirectory,
+  prepare,
   isReady,
 }: ProcessOptions): Pick<Performers, 'start-process' | 'stop-process'> => {
   const files = (name: string): { pid: string; log: string } => {
@@ -172,6 +183,7 @@ export const processPerformers = ({
       if (running.fingerprint === fingerprint) return
       await stop(process.name)
     }
+    await prepare(process)
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 })
     if (process.config) {
       mkdirSync(dirname(process.config.path), { recursive: true, mode: 0o700 })
@@ -191,12 +203,13 @@ export const processPerformers = ({
     // Where even the pid is unknown there is no record that names it.
     if (process.config) rmSync(process.config.path, { force: true })
     throw new FleetmoveError('kernel', {
-      message: `${process.argv.join(' ')}: ${failure}${quoted ? `; its last words: ${quoted}` : ''}`,
+      message: `${failure.reason}${quoted ? `; its last words: ${quoted}` : ''}`,
+      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
     })
   }
 
   /** null when all is well, else what is missing. Stops asking once the process has ended. */
-  const whenReady = async (process: ProcessSpec, ended: Promise<string>): Promise<string | null> => {
+  const whenReady = async (process: ProcessSpec, ended: Promise<Failure>): Promise<Failure | null> => {
     if (isReady(process) === null) {
       await delay(settleTime)
       return null
@@ -206,7 +219,7 @@ export const processPerformers = ({
       over = true
     })
     const ready = await poll(async () => over || (await isReady(process)) === true, readyTimeout)
-    return ready ? null : `its device is not there after ${readyTimeout / 1000} s`
+    return ready ? null : { reason: `its device is not there after ${readyTimeout / 1000} s` }
   }
 
   return {

@@ -1,6 +1,12 @@
 /** The few programs of the host that this layer runs (nft, wg, ip): no shell, output bounded, messages in English. */
 import { execFile } from 'node:child_process'
 
+/** Debian's packages, whose names most distributions share. */
+const packages: { readonly [tool: string]: string } = { nft: 'nftables', wg: 'wireguard-tools', ip: 'iproute2' }
+
+/** What to do about a program that is missing. */
+export const installHint = (tool: string): string => `install the package ${packages[tool] ?? tool}`
+
 /** The program isn't installed. */
 export class ToolMissing extends Error {
   readonly tool: string

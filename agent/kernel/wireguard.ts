@@ -3,7 +3,6 @@
  * protocol of /var/run/wireguard/NAME.sock to wireguard-go's.
  */
 import { hostPort } from '../../proto/model/address.js'
-import { FleetmoveError } from '../../proto/model/error.js'
 import type { Link } from './links.js'
 import type { ObservedWireguard } from './observed.js'
 import type { Performers } from './step.js'
@@ -47,24 +46,15 @@ export async function observeWireguard(links: readonly Link[]): Promise<Observed
 /** @param privateKeyFile base64, as `wg genkey` writes it */
 export const wireguardPerformers = (privateKeyFile: string): Pick<Performers, 'configure-wireguard'> => ({
   'configure-wireguard': async ({ link }) => {
-    try {
-      const present = (await runTool('wg', ['show', link.name, 'peers'])).split('\n').filter((key) => key !== '')
-      const stale = present.filter((key) => key !== link.peer.publicKey)
-      await runTool('wg', [
-        ...['set', link.name, 'listen-port', String(link.listenPort), 'private-key', privateKeyFile],
-        // Away first: an allowed address belongs to one peer at a time.
-        ...stale.flatMap((key) => ['peer', key, 'remove']),
-        ...['peer', link.peer.publicKey],
-        ...['endpoint', hostPort(link.peer.endpoint.address, link.peer.endpoint.port)],
-        ...['allowed-ips', link.peer.allowedIps.join(',')],
-      ])
-    } catch (error) {
-      if (!(error instanceof ToolMissing)) throw error
-      throw new FleetmoveError('kernel', {
-        message: 'wg is not installed',
-        hint: 'install the package wireguard-tools',
-        cause: error,
-      })
-    }
+    const present = (await runTool('wg', ['show', link.name, 'peers'])).split('\n').filter((key) => key !== '')
+    const stale = present.filter((key) => key !== link.peer.publicKey)
+    await runTool('wg', [
+      ...['set', link.name, 'listen-port', String(link.listenPort), 'private-key', privateKeyFile],
+      // Away first: an allowed address belongs to one peer at a time.
+      ...stale.flatMap((key) => ['peer', key, 'remove']),
+      ...['peer', link.peer.publicKey],
+      ...['endpoint', hostPort(link.peer.endpoint.address, link.peer.endpoint.port)],
+      ...['allowed-ips', link.peer.allowedIps.join(',')],
+    ])
   },
 })

@@ -310,6 +310,21 @@ function contract(name: string, make: () => Subject): void {
       expect((await kernel.observe([])).wireguard).toEqual([])
     })
 
+    test('wireguard-go takes the place of a tap that bears its name, but of nothing else', async () => {
+      await tap()
+      await tap('fmw1')
+      await perform({ do: 'add-address', address: { ...address, device: 'fmw1' } })
+      await perform({ do: 'start-process', process: wireguardGo('fmw1') })
+      expect(await addressesOf('fmw1')).toEqual([])
+      await perform({ do: 'configure-wireguard', link: wireguard })
+      await perform({ do: 'add-link', link: vxlan })
+      await failureOf({ do: 'start-process', process: wireguardGo('fm2') })
+      expect(await linkNames()).toEqual(['fm1', 'fm2', 'fmw1', 'lo'])
+      expect((await kernel.observe([])).processes).toEqual({
+        'wireguard-fmw1': processFingerprint(wireguardGo('fmw1')),
+      })
+    })
+
     test('WireGuard in the kernel', async () => {
       const link = { ...wireguard, userspace: false }
       if (!subject.wireguard) {

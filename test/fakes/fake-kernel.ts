@@ -161,12 +161,16 @@ export class FakeKernel implements Kernel {
       ]
     },
 
-    'start-process': async ({ process }) => {
+    'start-process': async (step) => {
+      const { process } = step
       const fingerprint = processFingerprint(process)
       if (this.processes.get(process.name)?.fingerprint === fingerprint) return
       this.endProcess(process.name)
       const device = process.argv[0] === 'wireguard-go' ? process.argv.at(-1)! : null
       if (device !== null) {
+        const leftover = this.links.find(({ name }) => name === device)
+        if (leftover && leftover.kind !== 'tun') throw refused(step, `device ${device} is there already`)
+        this.removeLink(device)
         this.makeLink({ name: device, kind: 'tun', mtu: 1420, up: false, vxlan: null })
         this.wireguard.push({ name: device, listenPort: 0, peers: [] })
       }
@@ -247,7 +251,6 @@ export class FakeKernel implements Kernel {
   }
 
   private makeLink(link: ObservedLink): void {
-    if (this.has(link.name)) throw new FleetmoveError('kernel', { message: `device ${link.name} is there already` })
     this.links.push(link)
     this.inheritKeys(link.name)
   }

@@ -86,8 +86,14 @@ inOwnNamespace(__filename, () => {
     })
 
     test('a table of our name without a fingerprint', async () => {
+      // Other tables of the family, whatever is in them, are none of ours.
+      const other = 'add table inet other; add chain inet other y; add counter inet other z; '
+      const rule = 'add rule inet other y accept comment "fleetmove:ab"; '
+      execFileSync('nft', [`${other}${rule}`])
+      expect((await kernel.observe([])).table).toBeNull()
       execFileSync('nft', ['add table inet fleetmove; add chain inet fleetmove x'])
       expect((await kernel.observe([])).table).toEqual({ fingerprint: null, chains: ['x'], counters: [] })
+      execFileSync('nft', ['delete table inet other'])
     })
   })
 
@@ -116,11 +122,13 @@ inOwnNamespace(__filename, () => {
       const elements = Array.from({ length: 10_000 }, (_, i) => `10.${i >> 8}.${i & 255}.1 . tcp . 80 : accept`)
       const map = 'add map inet fleetmove open4 { type ipv4_addr . inet_proto . inet_service : verdict; }\n'
       await kernel.perform(load(good))
-      const before = await median(() => kernel.observe([]))
+      const before = await quickest(() => kernel.observe([]))
       await kernel.perform(load(`${map}add element inet fleetmove open4 { ${elements.join(', ')} }\n`))
-      const after = await median(() => kernel.observe([]))
-      process.stderr.write(`observe: ${before.toFixed(1)} ms, with 10,000 map elements ${after.toFixed(1)} ms\n`)
-      // A listing with its elements takes about ten times as long.
+      const after = await quickest(() => kernel.observe([]))
+      process.stderr.write(
+        `measured: observe ${before.toFixed(1)} ms, with 10,000 map elements ${after.toFixed(1)} ms\n`,
+      )
+      // A listing that reads them takes about ten times as long.
       expect(after).toBeLessThan(before * 3)
     })
   })
@@ -203,6 +211,16 @@ inOwnNamespace(__filename, () => {
       await until(() => !existsSync(`/proc/${pid}`))
       const members = execFileSync('ps', ['-o', 'pgid=', '-A'], { encoding: 'utf8' }).split('\n')
       expect(members.map((line) => Number(line.trim()))).not.toContain(pid)
+    })
+
+    test('a wireguard-go whose pid file was lost makes way for the next one', async () => {
+      const process = wireguardGo('fmw1')
+      await kernel.perform({ do: 'start-process', process })
+      const lost = pidOf('wireguard-fmw1')
+      rmSync(join(run, 'wireguard-fmw1.pid'))
+      await kernel.perform({ do: 'start-process', process })
+      await until(() => !existsSync(`/proc/${lost}`))
+      expect((await kernel.observe([])).wireguard).toEqual([expect.objectContaining({ name: 'fmw1' })])
     })
 
     test('somebody else’s process under a pid of ours is neither shown nor stopped', async () => {
@@ -316,14 +334,15 @@ inOwnNamespace(__filename, () => {
   })
 })
 
-async function median(work: () => Promise<unknown>): Promise<number> {
+/** In ms. Not the mean: this is about the work, and others work on the same machine. */
+async function quickest(work: () => Promise<unknown>): Promise<number> {
   const times: number[] = []
   for (let i = 0; i < 15; i += 1) {
     const start = performance.now()
     await work()
     times.push(performance.now() - start)
   }
-  return times.sort((a, b) => a - b)[7]!
+  return Math.min(...times)
 }
 
 const exitSignal = (child: ChildProcess): Promise<NodeJS.Signals | null> =>

@@ -45,8 +45,9 @@ export function inOwnNamespace(file: string, define: () => void): void {
     async () => {
       const { status, output } = await runInside(file)
       if (status !== 0) throw new Error(`the tests in the namespace failed:\n${output}`)
-      // What was left out must be seen from outside too.
-      for (const line of output.split('\n').filter((l) => l.startsWith('skipped: '))) process.stderr.write(`${line}\n`)
+      // What was left out, and what was measured, must be seen from outside too.
+      for (const line of output.split('\n').filter((l) => /^(skipped|measured): /.test(l)))
+        process.stderr.write(`${line}\n`)
     },
     timeout,
   )
