@@ -29,7 +29,7 @@ const readyTimeout = 5_000
 const termTimeout = 3_000
 const killTimeout = 2_000
 const pollInterval = 15
-const quotedLines = 8
+const quotedLines = 4
 
 /** The start time of a process that runs; null for one that is gone, or dead and not yet reaped. */
 function startTimeOf(pid: number): string | null {
