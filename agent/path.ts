@@ -2,18 +2,13 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { type Family, familyOf, type Ip } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
+import { routeMtu } from './kernel/route-get.js'
 
 /**
  * Measures the way between two hosts before the tunnel is up, with datagrams on the tunnel's own UDP
  * port: what they prove about firewalls and sizes holds for the tunnel. Each datagram is the token,
  * a kind, a number that tells the tries apart, and filling up to the size that is tried.
  */
-
-/**
- * What this host's kernel knows of the way to an address: the path MTU that ICMP taught it (null:
- * nothing), and the MTU of the device that leads there; both of the whole IP packet.
- */
-export type RouteMtu = (ip: Ip) => Promise<{ mtu: number | null; device: number }>
 
 export interface PathMeasurement {
   reached: boolean
@@ -43,13 +38,12 @@ const leastMtu = (family: Family): number => (family === 6 ? 1280 : 576)
 export const reflect = async (options: {
   port: number
   token: Uint8Array
-  routeMtu: RouteMtu
   signal: AbortSignal
   onReady: () => void
   /** @param bytes of the datagram's payload */
   onDatagram: (from: string, bytes: number) => void
 }): Promise<void> => {
-  const { port, token, routeMtu, signal, onReady, onDatagram } = options
+  const { port, token, signal, onReady, onDatagram } = options
   signal.throwIfAborted()
   const sockets: Socket[] = []
   try {
@@ -62,7 +56,7 @@ export const reflect = async (options: {
     for (const socket of sockets)
       socket.on('message', (message, from) => {
         if (message.length < headerOf(token) || kindOf(message, token) !== question) return
-        void reply(socket, message, from, token, routeMtu).then(
+        void reply(socket, message, from, token).then(
           () => onDatagram(from.address, message.length),
           // The peer sees that nothing came back; a failing answer must not end the reflector.
           () => undefined,
@@ -75,20 +69,19 @@ export const reflect = async (options: {
   }
 }
 
-const reply = async (
-  socket: Socket,
-  message: Buffer,
-  from: RemoteInfo,
-  token: Uint8Array,
-  routeMtu: RouteMtu,
-): Promise<void> => {
-  const known = await routeMtu(from.address as Ip)
-  const limit = Math.min(known.device, known.mtu ?? known.device)
+const reply = async (socket: Socket, message: Buffer, from: RemoteInfo, token: Uint8Array): Promise<void> => {
+  const limit = await largestWhole(from.address as Ip)
   const fits = message.length + headers(from.family === 'IPv6' ? 6 : 4) <= limit
   const back = fits ? message : Buffer.from(message.subarray(0, headerOf(token)))
   back[token.length] = fits ? answer : limitedAnswer
   if (!fits) back.writeUInt16BE(Math.min(limit, 0xffff), token.length + 5)
   await send(socket, back, from.port, from.address)
+}
+
+/** The largest packet that this host's kernel sends unfragmented, as far as it knows the path. */
+const largestWhole = async (ip: Ip): Promise<number> => {
+  const { mtu, deviceMtu } = await routeMtu(ip)
+  return Math.min(deviceMtu, mtu ?? deviceMtu)
 }
 
 /** Token, kind (1 byte), number of the try (4), limit (2). */
@@ -112,14 +105,13 @@ export const measurePath = async (options: {
   port: number
   token: Uint8Array
   timeoutMs: number
-  routeMtu: RouteMtu
 }): Promise<PathMeasurement> => {
-  const { remote, port, token, timeoutMs, routeMtu } = options
+  const { remote, port, token, timeoutMs } = options
   const family = familyOf(remote)
   const deadline = performance.now() + timeoutMs
   const socket = await bound(family, port)
   try {
-    const asker = new Asker(socket, remote, port, token, routeMtu, deadline)
+    const asker = new Asker(socket, remote, port, token, deadline)
     const floor = leastMtu(family)
     // One try after the other as long as there is time: the peer's host may be slow to open its firewall.
     if (!(await asker.ask(floor, Number.POSITIVE_INFINITY, 250)).came)
@@ -137,7 +129,7 @@ export const measurePath = async (options: {
 
 const largest = async (asker: Asker, floor: number, patience: number): Promise<number> => {
   let passes = floor
-  let fails = (await asker.limit()) + 1
+  let fails = (await largestWhole(asker.remote)) + 1
   // Where a size is likely to be just right it is tried before halving: the device's own, one that
   // was learnt, and Ethernet's on devices with larger frames.
   let likely = [1500, fails - 1]
@@ -152,7 +144,7 @@ const largest = async (asker: Asker, floor: number, patience: number): Promise<n
       continue
     }
     fails = size
-    const learnt = Math.min(await asker.limit(), echo.limit ?? Number.POSITIVE_INFINITY)
+    const learnt = Math.min(await largestWhole(asker.remote), echo.limit ?? Number.POSITIVE_INFINITY)
     if (learnt + 1 < fails) {
       fails = Math.max(learnt, passes) + 1
       likely = [...likely, fails - 1]
@@ -170,10 +162,9 @@ class Asker {
 
   constructor(
     private readonly socket: Socket,
-    private readonly remote: Ip,
+    readonly remote: Ip,
     private readonly port: number,
     private readonly token: Uint8Array,
-    private readonly routeMtu: RouteMtu,
     private readonly deadline: number,
   ) {
     socket.on('message', (message) => {
@@ -187,12 +178,6 @@ class Asker {
 
   detail = (): string => this.story.join('; ')
 
-  /** The largest packet that this host's kernel would send whole. */
-  async limit(): Promise<number> {
-    const known = await this.routeMtu(this.remote)
-    return Math.min(known.device, known.mtu ?? known.device)
-  }
-
   /** @param size of the IP packet */
   async ask(size: number, tries: number, patience: number): Promise<Echo> {
     this.number += 1
@@ -202,7 +187,7 @@ class Asker {
     payload.writeUInt32BE(this.number, this.token.length + 1)
     for (let tried = 1; tried <= tries; tried += 1) {
       const echo = await this.once(payload, patience)
-      const limit = await this.limit()
+      const limit = await largestWhole(this.remote)
       if (limit < size) {
         this.story.push(`${size} is too large: a router on the way said that ${limit} fits`)
         return { came: false, limit }

@@ -1,10 +1,9 @@
 import type { Family } from '../../proto/model/address.js'
+import { FleetmoveError } from '../../proto/model/error.js'
 import type { TunnelDriver } from '../../proto/model/host-spec.js'
 
 /** What a host can do for a tunnel, as preflight found it. */
 export interface TunnelFacts {
-  /** The host's name in fleet.yaml, for sentences. */
-  host: string
   /** The kernel has WireGuard, or loads it. */
   kernelWireguard: boolean
   /** The wireguard-go program is there. */
@@ -19,7 +18,14 @@ export interface TunnelFacts {
   vxlan: boolean
 }
 
+/** One of the two hosts, by its name in fleet.yaml. */
+export interface TunnelEndFacts {
+  host: string
+  facts: TunnelFacts
+}
+
 export interface TunnelChoice {
+  ok: true
   driver: TunnelDriver
   /** Where WireGuard runs as a process (wireguard-go), not in the kernel; false for other drivers. */
   userspace: { a: boolean; b: boolean }
@@ -47,24 +53,23 @@ export const openvpnMinimum: readonly [number, number] = [2, 6]
  */
 export const chooseTunnel = (
   wanted: 'auto' | TunnelDriver,
-  a: TunnelFacts,
-  b: TunnelFacts,
-): TunnelChoice | TunnelProblem[] => {
+  a: TunnelEndFacts,
+  b: TunnelEndFacts,
+): TunnelChoice | { ok: false; problems: TunnelProblem[] } => {
   if (wanted !== 'auto') {
     const problems = problemsOf(wanted, a, b)
-    return problems.length > 0
-      ? problems
-      : choice(wanted, a, b, `${label(wanted)}, as fleet.yaml says${where(wanted, a, b)}`)
+    if (problems.length > 0) return { ok: false, problems }
+    return choice(wanted, a, b, `${labels[wanted]}, as fleet.yaml says${where(wanted, a, b)}`)
   }
   const withWireguard = problemsOf('wireguard', a, b)
   if (withWireguard.length === 0) {
-    const why = a.kernelWireguard && b.kernelWireguard ? 'the fastest' : 'faster here than OpenVPN'
-    return choice('wireguard', a, b, `${label('wireguard')}, ${why}${where('wireguard', a, b)}`)
+    const why = a.facts.kernelWireguard && b.facts.kernelWireguard ? 'the fastest' : 'at least as fast as OpenVPN'
+    return choice('wireguard', a, b, `${labels.wireguard}, ${why}${where('wireguard', a, b)}`)
   }
   const withOpenvpn = problemsOf('openvpn', a, b)
-  if (withOpenvpn.length > 0) return [...withWireguard, ...withOpenvpn]
+  if (withOpenvpn.length > 0) return { ok: false, problems: [...withWireguard, ...withOpenvpn] }
   const missing = withWireguard.map(({ message }) => message).join('; ')
-  return choice('openvpn', a, b, `${label('openvpn')}, since WireGuard isn't there on both hosts: ${missing}`)
+  return choice('openvpn', a, b, `OpenVPN, since WireGuard isn't there on both hosts: ${missing}`)
 }
 
 const labels: Record<TunnelDriver, string> = {
@@ -73,30 +78,27 @@ const labels: Record<TunnelDriver, string> = {
   'wireguard-l2': 'WireGuard with VXLAN',
   direct: 'The link that is there already',
 }
-const label = (driver: TunnelDriver): string => labels[driver]
 
 const isWireguard = (driver: TunnelDriver): boolean => driver === 'wireguard' || driver === 'wireguard-l2'
 
-const choice = (driver: TunnelDriver, a: TunnelFacts, b: TunnelFacts, reason: string): TunnelChoice => ({
-  driver,
-  userspace: { a: isWireguard(driver) && !a.kernelWireguard, b: isWireguard(driver) && !b.kernelWireguard },
-  reason,
-})
-
-const where = (driver: TunnelDriver, a: TunnelFacts, b: TunnelFacts): string => {
-  if (!isWireguard(driver)) return ''
-  const processes = [a, b].filter(({ kernelWireguard }) => !kernelWireguard).map(({ host }) => host)
-  return processes.length === 0
-    ? ', in both kernels'
-    : `, as a process (wireguard-go) on ${processes.join(' and ')}, whose kernel${processes.length > 1 ? 's lack' : ' lacks'} it`
+const choice = (driver: TunnelDriver, a: TunnelEndFacts, b: TunnelEndFacts, reason: string): TunnelChoice => {
+  const userspace = ({ facts }: TunnelEndFacts) => isWireguard(driver) && !facts.kernelWireguard
+  return { ok: true, driver, userspace: { a: userspace(a), b: userspace(b) }, reason }
 }
 
-const problemsOf = (driver: TunnelDriver, ...hosts: TunnelFacts[]): TunnelProblem[] =>
-  hosts.flatMap((facts) =>
-    obstacles[driver](facts).map(([message, hint]) => ({
-      host: facts.host,
+const where = (driver: TunnelDriver, a: TunnelEndFacts, b: TunnelEndFacts): string => {
+  if (!isWireguard(driver)) return ''
+  const processes = [a, b].filter(({ facts }) => !facts.kernelWireguard).map(({ host }) => host)
+  if (processes.length === 0) return ', in both kernels'
+  return `, as a process (wireguard-go) on ${processes.join(' and ')}, whose kernel${processes.length > 1 ? 's lack' : ' lacks'} it`
+}
+
+const problemsOf = (driver: TunnelDriver, ...ends: TunnelEndFacts[]): TunnelProblem[] =>
+  ends.flatMap((end) =>
+    obstacles[driver](end).map(([message, hint]) => ({
+      host: end.host,
       driver,
-      message: `${facts.host} ${message}`,
+      message: `${end.host} ${message}`,
       hint,
     })),
   )
@@ -108,38 +110,38 @@ const noTun = (host: string): [string, string] => [
   `On ${host}, load it with: modprobe tun. In a container, have its host pass /dev/net/tun in.`,
 ]
 
-const wireguardObstacles = (facts: TunnelFacts): Obstacles => {
+const wireguardObstacles = ({ host, facts }: TunnelEndFacts): Obstacles => {
   const found: Obstacles = []
-  if (!facts.wg) found.push(["has no 'wg' program", `Install it on ${facts.host}: apt install wireguard-tools`])
+  if (!facts.wg) found.push(["has no 'wg' program", `Install it on ${host}: apt install wireguard-tools`])
   if (facts.kernelWireguard) return found
   if (!facts.wireguardGo)
     found.push([
       'has WireGuard neither in the kernel nor as a program',
-      `Install it on ${facts.host}: apt install wireguard-go, or boot a kernel with the wireguard module`,
+      `Install it on ${host}: apt install wireguard-go, or boot a kernel with the wireguard module`,
     ])
-  if (!facts.tun) found.push(noTun(facts.host))
+  if (!facts.tun) found.push(noTun(host))
   return found
 }
 
-const obstacles: Record<TunnelDriver, (facts: TunnelFacts) => Obstacles> = {
+const vxlanObstacles = ({ facts }: TunnelEndFacts): Obstacles =>
+  facts.vxlan
+    ? []
+    : [['has a kernel without VXLAN', `Choose 'driver: wireguard' or 'driver: openvpn' under 'tunnel' in fleet.yaml`]]
+
+const openvpnObstacles = ({ host, facts }: TunnelEndFacts): Obstacles => {
+  const found: Obstacles = []
+  const install = `Install OpenVPN ${openvpnMinimum.join('.')} or later on ${host}: apt install openvpn`
+  if (facts.openvpn === null) found.push(['has no OpenVPN', install])
+  else if (!recentEnough(facts.openvpn))
+    found.push([`has OpenVPN ${facts.openvpn}, which cannot pin the peer's certificate`, install])
+  if (!facts.tun) found.push(noTun(host))
+  return found
+}
+
+const obstacles: Record<TunnelDriver, (end: TunnelEndFacts) => Obstacles> = {
   wireguard: wireguardObstacles,
-  'wireguard-l2': (facts) => [
-    ...wireguardObstacles(facts),
-    ...(facts.vxlan
-      ? []
-      : ([
-          ['has a kernel without VXLAN', `Choose 'driver: wireguard' or 'driver: openvpn' in fleet.yaml`],
-        ] as Obstacles)),
-  ],
-  openvpn: (facts) => {
-    const found: Obstacles = []
-    const install = `Install OpenVPN ${openvpnMinimum.join('.')} or later on ${facts.host}: apt install openvpn`
-    if (facts.openvpn === null) found.push(['has no OpenVPN', install])
-    else if (!recentEnough(facts.openvpn))
-      found.push([`has OpenVPN ${facts.openvpn}, which cannot pin the peer's certificate`, install])
-    if (!facts.tun) found.push(noTun(facts.host))
-    return found
-  },
+  'wireguard-l2': (end) => [...wireguardObstacles(end), ...vxlanObstacles(end)],
+  openvpn: openvpnObstacles,
   direct: () => [],
 }
 
@@ -170,38 +172,30 @@ export const overhead = (driver: TunnelDriver, outer: Family): number =>
 /** IPv6 needs it (RFC 8200, 5): on a device with less the kernel has no IPv6 at all. */
 export const leastTunnelMtu = 1280
 
-export interface TunnelMtu {
-  mtu: number
-  /** Full packets leave in two or more fragments, since the path is narrower than the least MTU and the overhead. */
-  fragments: boolean
+/**
+ * The MTU of a tunnel's device for a measured path. It is never below 1,280 bytes. On a path too
+ * narrow for that, the outer packets may go in fragments over IPv4 if they are sent without DF:
+ * WireGuard in the kernel and OpenVPN do so, wireguard-go leaves DF set. IPv6 routers never fragment.
+ * @param pathMtu of the whole outer IP packet, measured both ways
+ * @param userspace whether WireGuard runs as a process on either host
+ * @throws FleetmoveError 'preflight' where no MTU works
+ */
+export const tunnelMtu = (pathMtu: number, driver: TunnelDriver, outer: Family, userspace: boolean): number => {
+  const mtu = pathMtu - overhead(driver, outer)
+  if (mtu >= leastTunnelMtu) return mtu
+  if (outer === 4 && driver !== 'direct' && !(isWireguard(driver) && userspace)) return leastTunnelMtu
+  const needed = leastTunnelMtu + overhead(driver, outer)
+  throw new FleetmoveError('preflight', {
+    message: `The path between the hosts carries packets of ${pathMtu} bytes, but ${labels[driver]} needs ${needed}, to leave the ${leastTunnelMtu} bytes that IPv6 needs inside`,
+    hint: wayOut(pathMtu, driver, outer),
+  })
 }
 
-/**
- * The MTU of a tunnel's device for a measured path. Below 1,280 bytes it doesn't go. On a path too
- * narrow for that, IPv4 may carry the outer packets in fragments, if they are sent without DF:
- * WireGuard in the kernel and OpenVPN do so, wireguard-go leaves DF set. IPv6 routers never fragment.
- * @param pathMtu of the outer IP packet, measured both ways
- * @returns a sentence for the operator where no MTU works
- */
-export const tunnelMtu = (
-  pathMtu: number,
-  driver: TunnelDriver,
-  outer: Family,
-  userspace: boolean,
-): TunnelMtu | { problem: string; hint: string } => {
-  const mtu = pathMtu - overhead(driver, outer)
-  if (mtu >= leastTunnelMtu) return { mtu, fragments: false }
-  const fragmentable = outer === 4 && driver !== 'direct' && !(isWireguard(driver) && userspace)
-  if (fragmentable) return { mtu: leastTunnelMtu, fragments: true }
-  const needed = leastTunnelMtu + overhead(driver, outer)
+const wayOut = (pathMtu: number, driver: TunnelDriver, outer: Family): string => {
   const least = leastTunnelMtu + overhead('wireguard', outer)
-  return {
-    problem: `The path between the hosts carries packets of ${pathMtu} bytes; ${labels[driver]} needs ${needed} to leave ${leastTunnelMtu} for IPv6 inside`,
-    hint:
-      driver !== 'wireguard' && driver !== 'direct' && pathMtu >= least
-        ? `Set 'driver: wireguard' in fleet.yaml: it needs ${least}`
-        : outer === 6
-          ? `Give both hosts an IPv4 address to reach each other by, and 'driver: openvpn': IPv4 may carry the packets in fragments`
-          : `Set 'driver: openvpn' in fleet.yaml: its packets may be carried in fragments; or find the narrow link (tracepath) and widen it`,
-  }
+  if (driver === 'wireguard-l2' && pathMtu >= least)
+    return `Set 'driver: wireguard' under 'tunnel' in fleet.yaml: it needs ${least}.`
+  if (outer === 6)
+    return `Give both hosts an IPv4 address in fleet.yaml and set 'driver: openvpn': over IPv4 its packets may go in fragments.`
+  return `Set 'driver: openvpn' under 'tunnel' in fleet.yaml: its packets may go in fragments. Or find the narrow link (tracepath) and widen it.`
 }

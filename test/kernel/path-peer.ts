@@ -1,23 +1,13 @@
 /** One end of a path measurement, as a program that the test starts inside a namespace. */
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
-import { measurePath, type RouteMtu, reflect } from '../../agent/path.js'
+import { measurePath, reflect } from '../../agent/path.js'
 import type { Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
-
-const json = async (...argv: string[]) => JSON.parse((await promisify(execFile)('ip', ['-j', ...argv])).stdout)[0]
-
-const routeMtu: RouteMtu = async (ip) => {
-  const route = await json('route', 'get', ip)
-  const link = await json('link', 'show', 'dev', route.dev)
-  return { mtu: route.metrics?.[0]?.mtu ?? null, device: link.mtu }
-}
 
 const token = Buffer.from('0123456789abcdef')
 const print = (value: unknown): void => console.log(JSON.stringify(value))
 
 const main = async ([role, port, remote, timeoutMs]: string[]): Promise<void> => {
-  const common = { port: Number(port), token, routeMtu }
+  const common = { port: Number(port), token }
   if (role === 'measure')
     return print(await measurePath({ ...common, remote: remote as Ip, timeoutMs: Number(timeoutMs) }))
   await reflect({

@@ -8,6 +8,7 @@ import { NamespaceHost, type RunningProcess, until } from './namespace-host.js'
 describe('the path between two hosts', () => {
   let dir: string
   let program: string
+  let node: string[]
   let left: NamespaceHost
   let router: NamespaceHost
   let right: NamespaceHost
@@ -15,9 +16,17 @@ describe('the path between two hosts', () => {
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'fleetmove-path-'))
-    program = join(dir, 'path-peer.mjs')
+    program = join(dir, 'path-peer.cjs')
     const entry = join(__dirname, 'path-peer.ts')
-    await build({ entryPoints: [entry], bundle: true, platform: 'node', format: 'esm', outfile: program })
+    node = ['env', `NODE_PATH=${join(__dirname, '../../node_modules')}`, 'node', program]
+    await build({
+      entryPoints: [entry],
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      external: ['netlink'],
+      outfile: program,
+    })
   })
   afterAll(() => rm(dir, { recursive: true, force: true }))
 
@@ -35,7 +44,7 @@ describe('the path between two hosts', () => {
     await router.sh(`sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
       ip addr add 198.51.100.1/24 dev left; ip addr add 2001:db8:1::1/64 dev left nodad
       ip addr add 203.0.113.1/24 dev right; ip addr add 2001:db8:2::1/64 dev right nodad`)
-    reflector = right.spawn(['node', program, 'reflect', '51820'])
+    reflector = right.spawn([...node, 'reflect', '51820'])
     await until('the reflector', 10_000, async () => reflector.log.includes('"ready"'))
   }
   afterEach(() => Promise.all([left, router, right].map((host) => host?.end())))
@@ -47,7 +56,7 @@ describe('the path between two hosts', () => {
       icmp type destination-unreachable drop; icmpv6 type packet-too-big drop; }; }`,
     )
   const measure = async (remote: string, timeoutMs = 8000) =>
-    JSON.parse(await left.exec('node', program, 'measure', '51820', remote, String(timeoutMs)))
+    JSON.parse(await left.exec(...node, 'measure', '51820', remote, String(timeoutMs)))
 
   it.each(['203.0.113.2', '2001:db8:2::2'])(
     'carries the device MTU to %s where nothing is narrower',
