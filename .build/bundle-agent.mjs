@@ -40,7 +40,6 @@ export const bundleAgent = async (outdir = join(root, 'dist', 'agent'), entry = 
     platform: 'node',
     target: 'node20',
     format: 'cjs',
-    minifyWhitespace: true,
     legalComments: 'none',
     logLevel: 'warning',
     plugins: [netlinkAddon],

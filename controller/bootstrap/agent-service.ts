@@ -101,10 +101,12 @@ export const startAgent = async (
       : started
   if (answers.code === 0) return started.stdout.trim() === 'unchanged' ? 'unchanged' : 'started'
   const log = await root.exec(['sh', '-c', logScript])
-  const words = [answers.stderr, log.stdout].map((text) => text.trim()).filter((text) => text !== '')
+  const words = [answers.stderr, log.stdout].flatMap((text) =>
+    text.split('\n').map((line) => line.trim().slice(0, 200)),
+  )
   throw root.connection.error(
     'health',
-    `the agent doesn't start: ${words.join('; ').replaceAll('\n', '; ') || `exit code ${answers.code}`}`,
+    `the agent doesn't start: ${words.filter((line) => line !== '').join('; ') || `exit code ${answers.code}`}`,
     systemd ? `Look at: journalctl -u ${unitName}` : `Look at ${logFile} on the host.`,
   )
 }

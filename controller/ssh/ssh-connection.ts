@@ -156,23 +156,14 @@ export class SshConnection {
     if (this.lost !== undefined) throw this.lost
     const release = await this.slots.take()
     try {
-      const channel = await new Promise<ClientChannel>((resolve, reject) => {
-        this.client.exec(command, (error, opened) => (error === undefined ? resolve(opened) : reject(error)))
-      })
-      channel.on('error', () => {})
-      const exited = new Promise<RemoteExit>((resolve, reject) => {
-        let exit: RemoteExit | undefined
-        channel.on('exit', (code: number | null, signal?: string) => {
-          exit = { code, signal }
-        })
-        channel.on('close', () => {
-          release()
-          if (exit === undefined) reject(this.lost ?? this.lose())
-          else resolve(exit)
+      return await new Promise<RemoteProcess>((resolve, reject) => {
+        this.client.exec(command, (error, channel) => {
+          if (error !== undefined) reject(error)
+          // Listening begins here and not after an await: the exit of a quick command may be in the
+          // same packet as its start, and ssh2 tells both in one go.
+          else resolve({ channel, exited: this.exitOf(channel, release) })
         })
       })
-      exited.catch(() => {})
-      return { channel, exited }
     } catch (error) {
       release()
       throw (
@@ -187,19 +178,40 @@ export class SshConnection {
     }
   }
 
+  private exitOf(channel: ClientChannel, release: () => void): Promise<RemoteExit> {
+    channel.on('error', () => {})
+    const exited = new Promise<RemoteExit>((resolve, reject) => {
+      let exit: RemoteExit | undefined
+      channel.on('exit', (code: number | null, signal?: string) => {
+        exit = { code, signal }
+      })
+      channel.on('close', () => {
+        release()
+        if (exit !== undefined) resolve(exit)
+        // A connection that is lost says so before it closes its channels.
+        else
+          reject(
+            this.lost ??
+              this.error('unreachable', `sshd on ${this.target.hostname} ended a command without saying how`),
+          )
+      })
+    })
+    exited.catch(() => {})
+    return exited
+  }
+
   /** Ends the connection and those to its jump hosts. */
   async close(): Promise<void> {
     this.end()
     await this.closed
   }
 
-  private lose(cause?: Error): FleetmoveError {
+  private lose(cause?: Error): void {
     this.lost ??= this.error(
       'unreachable',
       `the SSH connection to ${this.target.hostname} was lost${cause === undefined ? '' : `: ${cause.message}`}`,
       'Run the command again: it goes on where it was.',
       cause,
     )
-    return this.lost
   }
 }
