@@ -40,6 +40,11 @@ export class Host {
     return trial && { spec: trial.spec, remainingMs: Math.max(0, trial.deadline - Date.now()) }
   }
 
+  /** The highest that this host has ever taken. */
+  get generation(): number {
+    return this.ledger.current.generation
+  }
+
   /** After a start: the kernel back to what the ledger says, and a running trial goes on or ends. */
   restore(): Promise<void> {
     return this.alone(async () => {

@@ -159,5 +159,4 @@ const damaged = (path: string, fault: string, cause?: unknown): FleetmoveError =
   })
 
 const octal = (mode: number): string => `0${(mode & 0o777).toString(8)}`
-const hasCode = (error: unknown, code: string): boolean =>
-  error instanceof Error && 'code' in error && error.code === code
+const hasCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException | null)?.code === code

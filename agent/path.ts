@@ -44,7 +44,7 @@ export const reflect = async (options: {
   onDatagram: (from: string, bytes: number) => void
 }): Promise<void> => {
   const { port, token, signal, onReady, onDatagram } = options
-  signal.throwIfAborted()
+  if (signal.aborted) return
   const sockets: Socket[] = []
   try {
     sockets.push(await bound(4, port))
@@ -251,5 +251,4 @@ const bound = async (family: Family, port: number): Promise<Socket> => {
 }
 
 const withoutIpv6 = (error: unknown): boolean => hasCode(error, 'EAFNOSUPPORT') || hasCode(error, 'EADDRNOTAVAIL')
-const hasCode = (error: unknown, code: string): boolean =>
-  error instanceof Error && 'code' in error && error.code === code
+const hasCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException | null)?.code === code

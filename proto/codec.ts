@@ -73,8 +73,9 @@ const tunnel = z
     mtu: z.int().min(576).max(65535),
     local4: hostIp,
     peer4: hostIp,
-    local6: hostIp,
-    peer6: hostIp,
+    // Driver direct: the link-local addresses of a link that is there already.
+    local6: ip,
+    peer6: ip,
     peerIdentity: z.string(),
     device: z.union([device, z.literal('')]),
     peerAddresses: z.array(hostIp).max(256),

@@ -171,7 +171,11 @@ function encodeFilter(filter: ConntrackFilter): Buffer {
     bits.writeUInt32LE(flags)
     parts.push(
       nest(cta.original, ...tuple),
-      nest(cta.filter, attribute(filterAttribute.originalFlags, bits), attribute(filterAttribute.replyFlags, Buffer.alloc(4))),
+      nest(
+        cta.filter,
+        attribute(filterAttribute.originalFlags, bits),
+        attribute(filterAttribute.replyFlags, Buffer.alloc(4)),
+      ),
     )
   }
   return Buffer.concat(parts)
@@ -189,9 +193,7 @@ function passes(entry: ConntrackEntry, { family, mark, protocol, destination }: 
 function encodeIdentity(entry: ConntrackEntry): Buffer {
   const { original, family } = entry
   const [source, destination] =
-    family === 4
-      ? [ipAttribute.source4, ipAttribute.destination4]
-      : [ipAttribute.source6, ipAttribute.destination6]
+    family === 4 ? [ipAttribute.source4, ipAttribute.destination4] : [ipAttribute.source6, ipAttribute.destination6]
   return Buffer.concat([
     header(addressFamily(family)),
     nest(

@@ -2,7 +2,15 @@
  * The instruction set: all that this agent ever does to a host. One union gives the plan's text, the
  * progress, the fake kernel and the tests; performers are a mapped type over it.
  */
-import type { AddressSpec, ProcessSpec, RouteSpec, RuleSpec, TapLink, VxlanLink, WireguardLink } from '../plan/desired.js'
+import type {
+  AddressSpec,
+  ProcessSpec,
+  RouteSpec,
+  RuleSpec,
+  TapLink,
+  VxlanLink,
+  WireguardLink,
+} from '../plan/desired.js'
 
 export type Step =
   | { do: 'set-sysctl'; key: string; value: string }

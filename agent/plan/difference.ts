@@ -24,6 +24,7 @@ export interface Difference {
 export function difference(desired: Desired, observed: Observed, found: Found): Difference {
   const sysctls = sysctlSteps(desired, observed, found)
   const steps: Step[] = [
+    ...inTheWay(desired, observed),
     ...linkSteps(desired, observed),
     ...missing(desired.addresses, observed.addresses, addressKey).map((address): Step => ({ do: 'add-address', address })),
     ...sysctls.first,
@@ -37,7 +38,7 @@ export function difference(desired: Desired, observed: Observed, found: Found): 
     ...missing(observed.routes, desired.routes, routeKey).map((route): Step => ({ do: 'delete-route', route })),
     ...staleAddresses(desired, observed),
     ...staleLinks(desired, observed),
-    ...staleProcesses(desired, observed),
+    ...(desired.links.length === 0 ? staleProcesses(desired, observed) : []),
   ]
   return { steps, found: sysctls.found }
 }
@@ -57,6 +58,13 @@ const ruleKey = (r: RuleSpec): string => [r.family, r.priority, r.mark, r.mask, 
 export const processFingerprint = (process: ProcessSpec): string =>
   fingerprint(JSON.stringify([process.argv, process.env, process.config]))
 
+/**
+ * When a tunnel changes its driver, the old one's process holds the UDP port that the new one needs.
+ * While nothing is to be made, stale processes are stopped last, when nothing is sent to them any more.
+ */
+const inTheWay = (desired: Desired, observed: Observed): Step[] =>
+  desired.links.length > 0 ? staleProcesses(desired, observed) : []
+
 function linkSteps(desired: Desired, observed: Observed): Step[] {
   const steps: Step[] = []
   const seen = new Map(observed.links.map((link) => [link.name, link]))
@@ -72,16 +80,19 @@ function linkSteps(desired: Desired, observed: Observed): Step[] {
   for (const link of desired.links) {
     if (link.kind === 'existing') continue
     let present = seen.get(link.name)
+    // The device of a wireguard-go that is stopped first goes with it.
+    const maker = wireguardProcess(link.name)
+    if (maker in observed.processes && !desired.processes.some((p) => p.name === maker)) present = undefined
     if (present && !sameMake(link, present)) {
       steps.push({ do: 'delete-link', name: link.name })
       present = undefined
     }
     if (link.kind === 'wireguard') {
       // A wireguard-go process makes the device, and the device goes with it.
-      const maker = link.userspace ? desired.processes.find((p) => p.name === wireguardProcess(link.name)) : undefined
-      if (maker) {
-        if (observed.processes[maker.name] !== processFingerprint(maker)) present = undefined
-        start(maker)
+      const process = link.userspace ? desired.processes.find((p) => p.name === maker) : undefined
+      if (process) {
+        if (observed.processes[maker] !== processFingerprint(process)) present = undefined
+        start(process)
       } else if (!present) steps.push({ do: 'add-link', link })
       if (!present || !sameWireguard(link, observed)) steps.push({ do: 'configure-wireguard', link })
     } else if (!present) steps.push({ do: 'add-link', link })

@@ -40,10 +40,9 @@ export function standingPairs(specs: ReadonlyMap<Name, HostSpec>): TunnelPair[] 
 }
 
 /** The smallest index that neither host uses: it names mark, table, zone and device on both. */
-export function freeIndex(a: Name, b: Name, pairs: readonly TunnelPair[]): number {
-  const taken = new Set(
-    pairs.filter((pair) => [pair.a, pair.b].some((host) => host === a || host === b)).map((pair) => pair.ends[pair.a]!.index),
-  )
+export function freeIndex(a: Name, b: Name, pairs: readonly { a: Name; b: Name; index: number }[]): number {
+  const touching = pairs.filter((pair) => [pair.a, pair.b].some((host) => host === a || host === b))
+  const taken = new Set(touching.map((pair) => pair.index))
   let index = 1
   while (taken.has(index)) index++
   return index

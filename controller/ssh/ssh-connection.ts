@@ -50,7 +50,8 @@ const terminate = (channel: ClientChannel): void => {
     outgoing?: { id: number; state: string }
     _client?: { _protocol?: { signal?(channel: number, name: string): void } }
   }
-  if (outgoing !== undefined && outgoing.state !== 'closed') _client?._protocol?.signal?.(outgoing.id, 'TERM')
+  // To sshd a request for a channel that we have closed is a breach: it ends the whole connection.
+  if (outgoing?.state === 'open' || outgoing?.state === 'eof') _client?._protocol?.signal?.(outgoing.id, 'TERM')
 }
 
 /** A connection that is logged in. Commands run without a terminal, up to eight at once. */
@@ -102,7 +103,10 @@ export class SshConnection {
     const limit = options.maxOutputBytes ?? defaultMaxOutputBytes
     const shown = command.length > 80 ? `${command.slice(0, 79)}…` : command
     return new Promise((resolve, reject) => {
+      let stopped = false
       const stop = (error: FleetmoveError): void => {
+        if (stopped) return
+        stopped = true
         clearTimeout(timer)
         // Since OpenSSH 7.9, and not for root logins, where sshd has nobody of lower rank to send it:
         // there a command ends when it reads the end of its stdin or writes to the closed channel.
@@ -127,7 +131,7 @@ export class SshConnection {
         stream.on('data', (chunk: Buffer) => {
           length += chunk.length
           if (length > limit) stop(this.error('invalid', `"${shown}" printed more than ${limit} bytes`))
-          else chunks.push(chunk)
+          else if (!stopped) chunks.push(chunk)
         })
         stream.resume()
         return () => Buffer.concat(chunks).toString('utf8')

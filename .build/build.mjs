@@ -1,0 +1,39 @@
+// `npm run build`: leaves dist/, where node dist/cli/main.js is fleetmove. Bundled rather than compiled
+// file by file: one file a command starts in half the time.
+import { readFileSync } from 'node:fs'
+import { chmod, cp, mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { spawnSync } from 'node:child_process'
+import { build } from 'esbuild'
+import { bundleAgent } from './bundle-agent.mjs'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+
+const generated = spawnSync(join(root, 'node_modules/.bin/buf'), ['generate', '.', '--template', 'buf.gen.yaml'], {
+  cwd: join(root, 'proto'),
+  stdio: ['ignore', 'inherit', 'inherit'],
+})
+if (generated.status !== 0) process.exit(generated.status ?? 1)
+
+await rm(join(root, 'dist'), { recursive: true, force: true })
+await bundleAgent()
+await mkdir(join(root, 'dist/cli'), { recursive: true })
+await build({
+  entryPoints: [join(root, 'cli/main.ts')],
+  outdir: join(root, 'dist/cli'),
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  // Packages with CommonJS inside ask for require; ssh2 tries an optional native addon with it.
+  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  define: { FLEETMOVE_VERSION: JSON.stringify(version) },
+  external: ['cpu-features', '*/sshcrypto.node'],
+  sourcemap: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+})
+await chmod(join(root, 'dist/cli/main.js'), 0o755)

@@ -1,0 +1,96 @@
+/** Whether a service answers on this host: asked again and again until it does, or its time is up. */
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { hostPort, type Ip } from '../proto/model/address.js'
+import type { Name } from '../proto/model/names.js'
+import { runShell } from './lifecycle.js'
+
+export type HealthCheck =
+  | { kind: 'tcp'; address: Ip; port: number }
+  /** Healthy with a status of 200 to 399; redirections are not followed. */
+  | { kind: 'http'; url: string }
+  /** Healthy with exit code 0. */
+  | { kind: 'command'; command: string }
+
+export interface Health {
+  healthy: boolean
+  /** The last failure, or what the service said. */
+  detail: string
+}
+
+const retryMs = 200
+/** Of one try: a service that takes longer to answer isn't fit to be switched to. */
+const longestTry = 5000
+
+/** Tries until healthy, or until `timeoutMs` is over; at least once. */
+export async function awaitHealthy(
+  service: Name,
+  check: HealthCheck,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<Health> {
+  const deadline = performance.now() + timeoutMs
+  for (let tries = 1; ; tries++) {
+    const left = deadline - performance.now()
+    const health = await tryOnce(service, check, Math.max(1, Math.min(longestTry, left)), signal)
+    if (health.healthy) return health
+    if (signal?.aborted || performance.now() + retryMs >= deadline) {
+      return { healthy: false, detail: `${health.detail} (${tries} ${tries === 1 ? 'try' : 'tries'} in ${timeoutMs} ms)` }
+    }
+    // An abort ends the wait; what it says is the last failure.
+    await delay(retryMs, undefined, signal ? { signal } : {}).catch(() => {})
+  }
+}
+
+async function tryOnce(service: Name, check: HealthCheck, limit: number, signal?: AbortSignal): Promise<Health> {
+  switch (check.kind) {
+    case 'tcp':
+      return tryTcp(check.address, check.port, limit)
+    case 'http':
+      return tryHttp(check.url, limit)
+    case 'command':
+      return tryCommand(service, check.command, limit, signal)
+  }
+}
+
+function tryTcp(address: Ip, port: number, limit: number): Promise<Health> {
+  const target = hostPort(address, port)
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port })
+    const end = (healthy: boolean, detail: string): void => {
+      clearTimeout(timer)
+      socket.destroy()
+      resolve({ healthy, detail })
+    }
+    const timer = setTimeout(() => end(false, `${target} did not answer within ${Math.round(limit)} ms`), limit)
+    socket.once('connect', () => end(true, `${target} takes connections`))
+    socket.once('error', (error: NodeJS.ErrnoException) =>
+      end(false, error.code === 'ECONNREFUSED' ? `${target} refuses connections` : `${target}: ${error.message}`),
+    )
+  })
+}
+
+async function tryHttp(url: string, limit: number): Promise<Health> {
+  try {
+    const response = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(limit) })
+    // Read to its end, so that the connection is given back and the service logs no broken request.
+    await response.arrayBuffer()
+    const detail = `${url} answered ${response.status}${response.statusText === '' ? '' : ` ${response.statusText}`}`
+    return { healthy: response.status >= 200 && response.status < 400, detail }
+  } catch (error) {
+    if ((error as Error).name === 'TimeoutError') {
+      return { healthy: false, detail: `${url} did not answer within ${Math.round(limit)} ms` }
+    }
+    // fetch says only 'fetch failed'; the reason is its cause.
+    const cause = (error as Error).cause
+    return { healthy: false, detail: `${url}: ${cause instanceof Error ? cause.message : (error as Error).message}` }
+  }
+}
+
+async function tryCommand(service: Name, command: string, limit: number, signal?: AbortSignal): Promise<Health> {
+  const environment = { FLEETMOVE_SERVICE: service }
+  const options = { timeoutMs: limit, environment, ...(signal ? { signal } : {}) }
+  const { ok, ended, output } = await runShell(command, `${service}-health`, options)
+  const why = ended === 'timeout' ? `did not end within ${Math.round(limit)} ms` : `ended with ${ended}`
+  return { healthy: ok, detail: `the health command ${why}${output === '' ? '' : `: ${output}`}` }
+}

@@ -1,0 +1,188 @@
+/** Starts and stops a service's process, by the means that fleet.yaml names. */
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, open, rm } from 'node:fs/promises'
+import { FleetmoveError } from '../proto/model/error.js'
+import type { Name } from '../proto/model/names.js'
+import { toolPath } from './kernel/tool.js'
+import { paths } from './plan/own.js'
+
+export type LifecycleMeans =
+  /** A systemd unit. */
+  | { kind: 'unit'; unit: string }
+  /** A container's name or id; `docker`, or `podman` where only that is installed. */
+  | { kind: 'container'; container: string }
+  /** Shell commands; '' where there is nothing to do. */
+  | { kind: 'run'; start: string; stop: string }
+
+export type LifecycleAction = 'start' | 'stop'
+
+export interface CommandOptions {
+  timeoutMs: number
+  /** Added to the command's environment. */
+  environment: Readonly<Record<string, string>>
+  /** Kills the command. */
+  signal?: AbortSignal
+}
+
+export interface CommandEnd {
+  ok: boolean
+  /** The exit code, the signal's name, or 'timeout'. */
+  ended: string
+  /** The last of stdout and stderr, at most `outputLength` bytes. */
+  output: string
+}
+
+const outputLength = 8192
+/** After SIGTERM, before SIGKILL. */
+const graceMs = 2000
+/** journalctl's share of what is shown of a unit that failed. */
+const journalLines = '30'
+
+/** systemd is the init that runs: sd_booted(3). */
+const systemdRuns = (): boolean => existsSync('/run/systemd/system')
+
+/**
+ * Starts or stops, and waits for the end of the command that does it.
+ * @param environment e.g. FLEETMOVE_SERVICE, FLEETMOVE_FROM, FLEETMOVE_TO; FLEETMOVE_ACTION is added
+ * @returns `ok: false` with the last of the output (for a unit: of its journal) where it failed
+ */
+export async function runLifecycle(
+  service: Name,
+  action: LifecycleAction,
+  means: LifecycleMeans,
+  options: CommandOptions,
+): Promise<CommandEnd> {
+  const environment = { ...options.environment, FLEETMOVE_SERVICE: service, FLEETMOVE_ACTION: action }
+  const withEnvironment = { ...options, environment }
+  switch (means.kind) {
+    case 'unit':
+      return controlUnit(action, means.unit, withEnvironment)
+    case 'container':
+      return controlContainer(action, means.container, withEnvironment)
+    case 'run':
+      return runShell(means[action], `${service}-${action}`, withEnvironment)
+  }
+}
+
+/**
+ * One shell command line. Daemons that it leaves behind live on, also when the agent ends: under
+ * systemd they get a scope of their own, outside the agent's unit.
+ * @param label names the scope and the file of the output; letters, digits and -
+ */
+export async function runShell(command: string, label: string, options: CommandOptions): Promise<CommandEnd> {
+  if (command.trim() === '') return { ok: true, ended: '0', output: '' }
+  const shell = ['/bin/sh', '-c', command]
+  if (!systemdRuns()) return run(shell, label, options)
+  // --scope runs the command as our own child: its environment, exit code and files are as we give them.
+  const unit = `fleetmove-${label}-${randomBytes(4).toString('hex')}`
+  // The agent's own OOMScoreAdjust= is not for the service.
+  const unbiased = ['/bin/sh', '-c', 'echo 0 >/proc/$$/oom_score_adj; exec "$@"', 'sh', ...shell]
+  return run(['systemd-run', '--scope', '--collect', '--quiet', `--unit=${unit}`, '--', ...unbiased], label, options)
+}
+
+async function controlUnit(action: LifecycleAction, unit: string, options: CommandOptions): Promise<CommandEnd> {
+  const end = await run(['systemctl', action, '--', unit], `unit-${action}`, options)
+  // `start` succeeds for a service whose main process ends right after: Type=simple.
+  if (end.ok) return end
+  const journal = await run(
+    ['journalctl', '--no-pager', '--quiet', '-n', journalLines, '-o', 'cat', '-u', unit],
+    `journal-${action}`,
+    { ...options, timeoutMs: 5000 },
+  )
+  return { ...end, output: tail(`${end.output}\n${journal.ok ? journal.output : ''}`.trim()) }
+}
+
+async function controlContainer(
+  action: LifecycleAction,
+  container: string,
+  options: CommandOptions,
+): Promise<CommandEnd> {
+  const tool = toolPath.split(':').some((directory) => existsSync(`${directory}/docker`)) ? 'docker' : 'podman'
+  return run([tool, action, '--', container], `container-${action}`, options)
+}
+
+/**
+ * Runs to the end of the command itself, not of its output: a daemon that it leaves behind keeps that
+ * open. The output goes to a file and not to a pipe, so the daemon can still write when we are gone.
+ */
+async function run(argv: readonly string[], label: string, options: CommandOptions): Promise<CommandEnd> {
+  options.signal?.throwIfAborted()
+  await mkdir(paths.run, { recursive: true, mode: 0o700 })
+  const path = `${paths.run}/${label}-${randomBytes(6).toString('hex')}.out`
+  const file = await open(path, 'wx+', 0o600)
+  try {
+    // The name goes at once, the file lives as long as somebody writes to it.
+    await rm(path)
+    const ended = await waitForEnd(argv, file.fd, options)
+    const { size } = await file.stat()
+    const buffer = Buffer.alloc(Math.min(size, outputLength))
+    await file.read(buffer, 0, buffer.length, size - buffer.length)
+    return { ok: ended === '0', ended, output: tail(buffer.toString('utf8').trim()) }
+  } finally {
+    await file.close()
+  }
+}
+
+function waitForEnd(argv: readonly string[], output: number, options: CommandOptions): Promise<string> {
+  const [command, ...args] = argv
+  return new Promise((resolve, reject) => {
+    const child = spawn(command as string, args, {
+      cwd: '/',
+      // A process group of its own, to be killed as a whole; and a session, so that no terminal of ours reaches it.
+      detached: true,
+      stdio: ['ignore', output, output],
+      env: { PATH: toolPath, HOME: '/root', LANG: 'C.UTF-8', ...options.environment },
+    })
+    let timedOut = false
+    let hard: NodeJS.Timeout | undefined
+    const kill = (): void => {
+      signalGroup(child.pid, 'SIGTERM')
+      hard = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceMs)
+    }
+    const timer = setTimeout(() => {
+      timedOut = true
+      kill()
+    }, options.timeoutMs)
+    options.signal?.addEventListener('abort', kill, { once: true })
+    const over = (): void => {
+      clearTimeout(timer)
+      options.signal?.removeEventListener('abort', kill)
+    }
+    child.once('error', (cause: NodeJS.ErrnoException) => {
+      over()
+      reject(
+        new FleetmoveError('health', {
+          message: cause.code === 'ENOENT' ? `${command} is not installed on this host` : `can't run ${command}: ${cause.message}`,
+          hint: `install it, or name another way to start and stop the service in fleet.yaml`,
+          cause,
+        }),
+      )
+    })
+    // Not 'close', which waits for everybody who holds the output.
+    child.once('exit', (code, signal) => {
+      over()
+      clearTimeout(hard)
+      // What the shell started may have outlived its end: of a command that ran out of time nothing stays.
+      if (timedOut || options.signal?.aborted) signalGroup(child.pid, 'SIGKILL')
+      resolve(timedOut ? 'timeout' : (signal ?? String(code)))
+    })
+  })
+}
+
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** The last bytes, from a whole character on. */
+function tail(text: string): string {
+  const bytes = Buffer.from(text)
+  if (bytes.length <= outputLength) return text
+  return bytes.subarray(bytes.length - outputLength).toString('utf8').replace(/^\ufffd+/, '')
+}

@@ -1,0 +1,47 @@
+/** The daemon: puts the kernel back to the ledger, then answers on a socket that only root may enter. */
+import { chmod, mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { AgentService } from '../proto/gen/fleetmove.js'
+import { Host } from './host.js'
+import { linuxKernel } from './kernel/linux.js'
+import { Ledger } from './ledger.js'
+import { log } from './log.js'
+import { paths } from './plan/own.js'
+import { agentService } from './service.js'
+import { version } from './version.js'
+
+export const ledgerPath = join(paths.state, 'ledger.json')
+
+/** @returns the exit code, once the agent has left or was told to stop. */
+export async function serve(): Promise<number> {
+  await mkdir(paths.run, { recursive: true, mode: 0o700 })
+  await mkdir(paths.state, { recursive: true, mode: 0o700 })
+  const kernel = linuxKernel()
+  const host = new Host(kernel, await Ledger.open(ledgerPath), { log })
+  await host.restore()
+
+  let leave = (): void => {}
+  const ended = new Promise<string>((resolve) => {
+    process.once('SIGTERM', () => resolve('SIGTERM'))
+    process.once('SIGINT', () => resolve('SIGINT'))
+    leave = () => resolve('left')
+  })
+  const server = new Server()
+  server.addService(AgentService, agentService(host, () => leave()))
+  await rm(paths.socket, { force: true })
+  await new Promise<void>((resolve, reject) =>
+    server.bindAsync(`unix:${paths.socket}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve())),
+  )
+  await chmod(paths.socket, 0o600)
+  log('serves', { version, socket: paths.socket })
+  const reason = await ended
+  log('ends', { reason })
+  // The reply to Leave is on its way out; streams of witnesses end with the process.
+  await new Promise<void>((resolve) => {
+    server.tryShutdown(() => resolve())
+    setTimeout(resolve, 500)
+  })
+  kernel.close()
+  return 0
+}

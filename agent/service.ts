@@ -1,0 +1,280 @@
+/** The gRPC service: decode, call, encode. What comes in is checked before anything is done with it. */
+import { hostname } from 'node:os'
+import type { sendUnaryData, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js'
+import { z } from 'zod'
+import * as codec from '../proto/codec.js'
+import { errorToStatus } from '../proto/error-wire.js'
+import type * as wire from '../proto/gen/fleetmove.js'
+import type { AgentServer } from '../proto/gen/fleetmove.js'
+import { FleetmoveError } from '../proto/model/error.js'
+import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
+import { sendProbe } from '../proto/send-probe.js'
+import { readArrivals, readOpened } from './flows/arrivals.js'
+import { drain } from './flows/drain.js'
+import { establishedForwarded } from './flows/forwarded.js'
+import { findFlow } from './flows/find-flow.js'
+import { purgeUdp } from './flows/purge-udp.js'
+import { awaitHealthy, type HealthCheck } from './health.js'
+import type { Host } from './host.js'
+import { identity } from './identity.js'
+import { type Conntrack, openConntrack } from './kernel/conntrack.js'
+import { describeStep } from './kernel/describe-step.js'
+import { linkStats } from './kernel/link-stats.js'
+import { type LifecycleMeans, runLifecycle } from './lifecycle.js'
+import { measurePath, reflect } from './path.js'
+import { paths } from './plan/own.js'
+import { openWitness } from './probe/witness.js'
+import { askPeer, awaitPeer } from './reach.js'
+import { ledgerPath } from './serve.js'
+import { piecesOf } from './tunnel/tunnel.js'
+import { version } from './version.js'
+
+const decode = codec.decode
+const token = codec.bytes(16, 64)
+const probeToken = codec.bytes(16, 16)
+const milliseconds = (max: number) => z.int().min(0).max(max)
+const anHour = 3_600_000
+/** What the operator wrote into fleet.yaml; it is run by a shell, that is its purpose. */
+const text = z.string().max(65_536)
+
+const requests = {
+  identity: z.object({ kind: z.enum(['wireguard', 'openvpn']) }),
+  reflect: z.object({ port: codec.port, token }),
+  measurePath: z.object({ remote: codec.hostIp, port: codec.port, token, timeoutMs: milliseconds(60_000) }),
+  confirmWithinMs: z.int().min(1000).max(anHour),
+  generation: z.object({ generation: z.int().min(1) }),
+  awaitTunnel: z.object({ tunnel: z.int().min(1).max(63), timeoutMs: milliseconds(anHour) }),
+  status: z.object({ maxArrivals: z.int().min(0).max(65_536) }),
+  witness: z.object({ ports: z.array(codec.port).min(1).max(126), tokens: z.array(probeToken).min(1).max(10_000) }),
+  probe: z.object({
+    protocol: codec.protocol,
+    address: codec.ip,
+    port: codec.port,
+    token: probeToken,
+    bytes: z.int().min(0).max(8192),
+    timeoutMs: milliseconds(60_000),
+    connectOnly: z.boolean(),
+    holdMs: milliseconds(60_000),
+  }),
+  findFlow: z.object({
+    protocol: codec.protocol,
+    address: codec.ip,
+    port: codec.port,
+    client: codec.ip,
+    clientPort: z.int().min(0).max(65535),
+    timeoutMs: milliseconds(60_000),
+  }),
+  lifecycle: z.object({
+    service: codec.name,
+    action: z.enum(['start', 'stop']),
+    lifecycle: z.object({
+      // systemd.unit(5) and Docker's names; neither may look like an option.
+      unit: z.string().regex(/^([A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254})?$/),
+      container: z.string().regex(/^([A-Za-z0-9][A-Za-z0-9_.-]{0,254})?$/),
+      start: text,
+      stop: text,
+    }),
+    environment: z.record(z.string().regex(/^FLEETMOVE_[A-Z]{1,32}$/), z.string().max(1024)),
+    timeoutMs: milliseconds(anHour),
+  }),
+  health: z.object({
+    service: codec.name,
+    kind: z.enum(['tcp', 'http', 'command']),
+    url: z.string().max(4096),
+    command: text,
+    address: z.union([codec.ip, z.literal('')]),
+    port: z.int().min(0).max(65535),
+    timeoutMs: milliseconds(anHour),
+  }),
+  service: z.object({ service: codec.name }),
+}
+
+function meansOf({ unit, container, start, stop }: z.infer<typeof requests.lifecycle>['lifecycle']): LifecycleMeans {
+  if (unit !== '') return { kind: 'unit', unit }
+  if (container !== '') return { kind: 'container', container }
+  return { kind: 'run', start, stop }
+}
+
+function checkOf(check: Omit<z.infer<typeof requests.health>, 'service' | 'timeoutMs'>): HealthCheck {
+  const { kind, url, command, address, port } = check
+  if (kind === 'http') return { kind, url }
+  if (kind === 'command') return { kind, command }
+  if (address === '' || port === 0) throw new FleetmoveError('invalid', { message: 'health: tcp needs an address and a port' })
+  return { kind, address, port }
+}
+
+/** @param leave called when everything has been taken back and the reply is sent: the process may end. */
+export function agentService(host: Host, leave: () => void): AgentServer {
+  const conntrack = openConntrack()
+  return {
+    hello: unary(async () => ({
+      version,
+      hostname: hostname(),
+      confirmed: host.confirmed ? codec.encodeHostSpec(host.confirmed) : undefined,
+      trial: host.trial ? codec.encodeHostSpec(host.trial.spec) : undefined,
+      trialRemainingMs: host.trial?.remainingMs ?? 0,
+      expiredGeneration: host.expired,
+      generation: host.generation,
+    })),
+    identity: unary(async (request: wire.IdentityRequest) => ({
+      identity: await identity(decode('identity', requests.identity, request).kind, paths.keys),
+    })),
+    reflect: streaming(async (request: wire.ReflectRequest, send: (event: wire.ReflectEvent) => void, signal) => {
+      const { port, token } = decode('reflect', requests.reflect, request)
+      await reflect({
+        port,
+        token,
+        signal,
+        onReady: () => send({ ready: true, from: '', bytes: 0 }),
+        onDatagram: (from, bytes) => send({ ready: false, from, bytes }),
+      })
+    }),
+    measurePath: unary(async (request: wire.MeasurePathRequest) =>
+      measurePath(decode('measurePath', requests.measurePath, request)),
+    ),
+    plan: unary(async (request: wire.PlanRequest) => {
+      const { steps, ruleset } = await host.plan(codec.decodeHostSpec(request.spec))
+      return { steps: steps.map(describeStep), ruleset }
+    }),
+    apply: unary(async (request: wire.ApplyRequest) => {
+      const within = decode('confirmWithinMs', requests.confirmWithinMs, request.confirmWithinMs)
+      const steps = await host.apply(codec.decodeHostSpec(request.spec), within)
+      return { steps: steps.map(describeStep), changed: steps.length > 0 }
+    }),
+    confirm: unary(async (request: wire.ConfirmRequest) => {
+      await host.confirm(decode('confirm', requests.generation, request).generation)
+      return {}
+    }),
+    revert: unary(async (request: wire.RevertRequest) => ({
+      steps: (await host.revert(decode('revert', requests.generation, request).generation)).map(describeStep),
+    })),
+    awaitTunnel: unary(async (request: wire.AwaitTunnelRequest) => {
+      const { tunnel: index, timeoutMs } = decode('awaitTunnel', requests.awaitTunnel, request)
+      const tunnel = host.spec?.tunnels.find((each) => each.index === index)
+      if (!tunnel) throw new FleetmoveError('invalid', { message: `this host has no tunnel ${index}` })
+      return awaitPeer(tunnel, timeoutMs)
+    }),
+    status: unary(async (request: wire.StatusRequest) =>
+      status(host, conntrack, decode('status', requests.status, request).maxArrivals),
+    ),
+    witness: streaming(async (request: wire.WitnessRequest, send: (event: wire.WitnessEvent) => void, signal) => {
+      const { ports, tokens } = decode('witness', requests.witness, request)
+      const witness = await openWitness({
+        ports,
+        tokens,
+        signal,
+        onReceipt: (receipt) => send({ ready: false, receipt: { ...receipt, token: Buffer.from(receipt.token) } }),
+      })
+      send({ ready: true, receipt: undefined })
+      await aborted(signal)
+      witness.close()
+    }),
+    probe: unary(async (request: wire.ProbeRequest) => sendProbe(decode('probe', requests.probe, request))),
+    findFlow: unary(async (request: wire.FindFlowRequest) =>
+      findFlow(conntrack, decode('findFlow', requests.findFlow, request)),
+    ),
+    lifecycle: unary(async (request: wire.LifecycleRequest) => {
+      const { service, action, lifecycle, environment, timeoutMs } = decode('lifecycle', requests.lifecycle, request)
+      return runLifecycle(service, action, meansOf(lifecycle), { environment, timeoutMs })
+    }),
+    health: unary(async (request: wire.HealthRequest) => {
+      const { service, timeoutMs, ...check } = decode('health', requests.health, request)
+      return awaitHealthy(service, checkOf(check), timeoutMs)
+    }),
+    drain: unary(async (request: wire.DrainRequest) => {
+      const { answered, clients } = await drain(conntrack, serviceOf(host, request))
+      return { established: answered, clients }
+    }),
+    purgeUdp: unary(async (request: wire.PurgeUdpRequest) => ({
+      flows: await purgeUdp(conntrack, serviceOf(host, request)),
+    })),
+    leave: unary(async (request: wire.LeaveRequest) => {
+      const { generation } = decode('leave', requests.generation, request)
+      const steps = await host.leave(generation, ledgerPath)
+      // The reply first.
+      setImmediate(leave)
+      return { steps: steps.map(describeStep) }
+    }),
+  }
+}
+
+async function status(host: Host, conntrack: Conntrack, maxArrivals: number): Promise<wire.StatusReply> {
+  const spec = host.spec
+  if (!spec) return { tunnels: [], services: [], drift: [] }
+  const [arrivals, opened, established, drift, tunnels] = await Promise.all([
+    readArrivals(),
+    readOpened(),
+    establishedForwarded(conntrack, spec),
+    host.drift(),
+    Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel))),
+  ])
+  return {
+    tunnels,
+    services: spec.services.map((service) => {
+      const own = arrivals.filter((arrival) => belongs(service, arrival))
+      return {
+        name: service.name,
+        forwarded: opened.get(service.name)?.forwarded ?? 0,
+        served: opened.get(service.name)?.served ?? 0,
+        establishedForwarded: established.get(service.name) ?? 0,
+        arrivals: own.slice(0, maxArrivals),
+        arrivalsTotal: own.length,
+      }
+    }),
+    drift: drift.map(describeStep),
+  }
+}
+
+async function tunnelStatus(tunnel: HostSpec['tunnels'][number]): Promise<wire.TunnelStatus> {
+  const [reach, stats] = await Promise.all([askPeer(tunnel, 1000), linkStats(piecesOf(tunnel).device)])
+  return {
+    index: tunnel.index,
+    up: reach.up,
+    rttMs: reach.rttMs,
+    rxBytes: stats?.rxBytes ?? 0,
+    txBytes: stats?.txBytes ?? 0,
+    detail: stats ? reach.detail : 'the device is gone',
+  }
+}
+
+const belongs = (service: ServiceSpec, arrival: { address: string; protocol: string; port: number }): boolean =>
+  service.routes.some(
+    (route) =>
+      route.address === arrival.address &&
+      route.protocol === arrival.protocol &&
+      arrival.port >= route.ports.from &&
+      arrival.port <= route.ports.to,
+  )
+
+function serviceOf(host: Host, request: { service: string }): ServiceSpec {
+  const { service: name } = decode('service', requests.service, request)
+  const service = host.spec?.services.find((each) => each.name === name)
+  if (service) return service
+  throw new FleetmoveError('invalid', { message: `this host has no service ${name}` })
+}
+
+const unary =
+  <Q, R>(handle: (request: Q) => Promise<R>) =>
+  (call: ServerUnaryCall<Q, R>, done: sendUnaryData<R>): void => {
+    handle(call.request).then(
+      (reply) => done(null, reply),
+      (error) => done(errorToStatus(error)),
+    )
+  }
+
+/** The call's own end, by either side, ends the work. */
+const streaming =
+  <Q, E>(handle: (request: Q, send: (event: E) => void, signal: AbortSignal) => Promise<void>) =>
+  (call: ServerWritableStream<Q, E>): void => {
+    const controller = new AbortController()
+    call.on('cancelled', () => controller.abort())
+    handle(call.request, (event) => void call.write(event), controller.signal).then(
+      () => call.end(),
+      (error) => call.emit('error', errorToStatus(error)),
+    )
+  }
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  signal.aborted
+    ? Promise.resolve()
+    : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))

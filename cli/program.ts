@@ -1,0 +1,135 @@
+/** The command line: words and options only. What a command does is loaded when it is called. */
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { exitCodeOf } from './exit-codes.js'
+import { version } from './version.js'
+
+export interface GlobalOptions {
+  file: string
+  json: boolean
+  yes: boolean
+  verbose: boolean
+  /** Milliseconds; undefined: as long as it takes. */
+  timeout: number | undefined
+}
+
+/** Runs one command line; sets the process's exit code. */
+export async function runProgram(argv: readonly string[]): Promise<void> {
+  const program = buildProgram()
+  try {
+    await program.parseAsync(argv)
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // commander has printed it; help and --version end this way too, with 0.
+      process.exitCode = error.exitCode === 0 ? 0 : 64
+      return
+    }
+    const { printError } = await import('./render/error.js')
+    const { json = false, verbose = false } = program.opts<GlobalOptions>()
+    const asked = argv.slice(2)
+    printError(error, { json: json || asked.includes('--json'), verbose: verbose || asked.includes('-v') })
+    process.exitCode = exitCodeOf(error)
+  }
+}
+
+function buildProgram(): Command {
+  const program = new Command('fleetmove')
+    .description('moves a fleet of network services to new hosts while the world keeps using them')
+    .version(version, '-V, --version')
+    .exitOverride()
+    .showHelpAfterError('(fleetmove --help lists the commands)')
+  program.addHelpText(
+    'after',
+    '\nA move: fleetmove up, change DNS at leisure, fleetmove advance, wait, fleetmove finalize.\nPractise first: fleetmove lab up\n\nExit codes: 0 done, 1 error, 2 changes pending, 3 rolled back, 4 locked, 5 verification failed, 6 waiting on a gate, 64 bad usage.',
+  )
+
+  common(program, 'up', 'agents, tunnels, forwarding new -> old, verified').action(
+    lazily(async (_names, options) => (await import('./commands/up.js')).runUp(options)),
+  )
+  common(program, 'verify', 'probes that prove the path and the source address')
+    .argument('[service...]')
+    .action(lazily(async (names, options) => (await import('./commands/verify.js')).runVerify(names, options)))
+  common(program, 'status', 'where every service stands')
+    .argument('[service...]')
+    .action(lazily(async (names, options) => (await import('./commands/status.js')).runStatus(names, options)))
+  common(program, 'advance', 'switch services to their new hosts, one after another')
+    .argument('[service...]', 'which; or --wave N, or --all')
+    .option('--all', 'every service, in the order of waves', false)
+    .option('--wave <n>', 'the services of one wave', wholeNumber)
+    .action(
+      lazily<{ all: boolean; wave?: number }>(async (names, options) =>
+        (await import('./commands/advance.js')).runAdvance(names, options),
+      ),
+    )
+  common(program, 'rollback', 'back to the old host, from any stage before finalized')
+    .argument('<service...>')
+    .action(lazily(async (names, options) => (await import('./commands/advance.js')).runRollback(names, options)))
+  common(program, 'finalize', 'leave the hosts as they were found, once nobody arrives by the old address')
+    .argument('[service...]')
+    .option('--force', 'even while clients still arrive by the old address', false)
+    .option('--quiet <time>', 'how long nobody may have arrived by the old address', '1h')
+    .action(
+      lazily<{ force: boolean; quiet: string }>(async (names, options) =>
+        (await import('./commands/finalize.js')).runFinalize(names, options),
+      ),
+    )
+  common(program, 'down', 'abandon the move: services back on old, hosts as they were found').action(
+    lazily(async (_names, options) => (await import('./commands/down.js')).runDown(options)),
+  )
+  program
+    .command('schema')
+    .description('the JSON Schema of fleet.yaml, for editors')
+    .action(async () => (await import('./commands/schema.js')).runSchema())
+  addLab(program)
+  return program
+}
+
+/** `lab` has options of its own, and its hosts are on this machine. */
+function addLab(program: Command): void {
+  program
+    .command('lab', { hidden: false })
+    .description('the practice network: up, down, exec, status')
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .helpOption(false)
+    .argument('[words...]')
+    .action(async (_words: string[], _options, command: Command) => {
+      const { labCommand } = await import('./commands/lab.js')
+      await labCommand().exitOverride().parseAsync(command.args, { from: 'user' })
+    })
+}
+
+type Action<T> = (names: string[], options: GlobalOptions & T) => Promise<void>
+
+/** commander hands arguments and options in a row; a variadic argument is a list. */
+function lazily<T = unknown>(action: Action<T>): (...args: unknown[]) => Promise<void> {
+  return async (...args) => {
+    const command = args.at(-1) as Command
+    const names = Array.isArray(args[0]) ? (args[0] as string[]) : []
+    await action(names, command.opts())
+  }
+}
+
+/** The options that every command has. */
+function common(program: Command, name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option('-f, --file <path>', 'the fleet', './fleet.yaml')
+    .option('--json', 'JSON on stdout: a document, or a line for each event', false)
+    .option('-y, --yes', "don't ask", false)
+    .option('--timeout <time>', 'give up after this long, e.g. 10m', duration)
+    .option('-v, --verbose', 'tell every step', false)
+}
+
+function wholeNumber(text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('a whole number from 1 is needed.')
+}
+
+const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+function duration(text: string): number {
+  const match = /^(\d{1,9})(ms|s|m|h)$/.exec(text)
+  if (match) return Number(match[1]) * units[match[2]!]!
+  throw new InvalidArgumentError('a time such as 500ms, 30s, 10m or 1h is needed.')
+}

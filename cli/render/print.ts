@@ -1,0 +1,4 @@
+/** Results go to stdout, progress and errors to stderr. */
+export function print(text: string): void {
+  process.stdout.write(text)
+}

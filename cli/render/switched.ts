@@ -1,0 +1,9 @@
+import type { Switched } from '../../controller/switch.js'
+
+export const switchedText = (services: readonly Switched[]): string =>
+  services
+    .map(({ service, active, switchMs, undrained }) => {
+      const left = undrained > 0 ? `; ${undrained} connections were still open when the drain was over` : ''
+      return `${service} answers on ${active} now (switched in ${switchMs.toFixed(0)} ms${left}).\n`
+    })
+    .join('')

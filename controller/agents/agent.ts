@@ -1,0 +1,51 @@
+/** One host's agent, as the use cases see it. Every method throws FleetmoveErrors that bear the host's name. */
+import type * as wire from '../../proto/gen/fleetmove.js'
+import type { Ip } from '../../proto/model/address.js'
+import type { HostSpec, Protocol } from '../../proto/model/host-spec.js'
+import type { Name } from '../../proto/model/names.js'
+
+export interface AgentState {
+  version: string
+  hostname: string
+  confirmed: HostSpec | null
+  trial: HostSpec | null
+  trialRemainingMs: number
+  /** The highest generation that this host has ever taken. */
+  generation: number
+}
+
+/** Something that runs on the host until it is stopped. */
+export interface Running {
+  stop(): void
+}
+
+export interface Agent {
+  readonly host: Name
+  hello(): Promise<AgentState>
+  identity(kind: 'wireguard' | 'openvpn'): Promise<string>
+  /** Resolves when the reflector listens. */
+  reflect(port: number, token: Uint8Array): Promise<Running>
+  measurePath(request: wire.MeasurePathRequest): Promise<wire.MeasurePathReply>
+  plan(spec: HostSpec): Promise<wire.PlanReply>
+  apply(spec: HostSpec, confirmWithinMs: number): Promise<wire.ApplyReply>
+  confirm(generation: number): Promise<void>
+  revert(generation: number): Promise<string[]>
+  awaitTunnel(tunnel: number, timeoutMs: number): Promise<wire.AwaitTunnelReply>
+  status(maxArrivals: number): Promise<wire.StatusReply>
+  /** Resolves when the witness listens; `onReceipt` is called for each probe that arrives. */
+  witness(ports: number[], tokens: Uint8Array[], onReceipt: (receipt: wire.Receipt) => void): Promise<Running>
+  probe(request: wire.ProbeRequest): Promise<wire.ProbeReply>
+  findFlow(request: {
+    protocol: Protocol
+    address: Ip
+    port: number
+    client: Ip
+    clientPort: number
+    timeoutMs: number
+  }): Promise<wire.FindFlowReply>
+  lifecycle(request: wire.LifecycleRequest): Promise<wire.LifecycleReply>
+  health(request: wire.HealthRequest): Promise<wire.HealthReply>
+  drain(service: Name): Promise<wire.DrainReply>
+  purgeUdp(service: Name): Promise<number>
+  leave(generation: number): Promise<string[]>
+}

@@ -1,0 +1,99 @@
+/** The Agent interface over gRPC. */
+import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js'
+import { decodeHostSpec, encodeHostSpec } from '../../proto/codec.js'
+import { errorFromStatus } from '../../proto/error-wire.js'
+import { AgentClient, AgentService } from '../../proto/gen/fleetmove.js'
+import type { Name } from '../../proto/model/names.js'
+import type { AgentChannel } from '../bootstrap/channel.js'
+import type { Agent, Running } from './agent.js'
+
+interface Method<Q, R> {
+  path: string
+  requestSerialize(value: Q): Buffer
+  responseDeserialize(bytes: Buffer): R
+}
+
+/** The last part of `/fleetmove.v1.Agent/Apply`. */
+const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
+
+export interface GrpcAgent extends Agent {
+  close(): Promise<void>
+}
+
+/** How long a call without a time of its own may take: the agent's own steps have shorter limits. */
+const callMs = 60_000
+/** On top of a call's own time: for the way there and back. */
+const graceMs = 10_000
+
+export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
+  const client = new AgentClient(channel.address, channel.credentials, channel.options)
+  const fail = (error: ServiceError, call: string): Error => {
+    const known = errorFromStatus(error, host, call)
+    return known.code === 'unreachable' ? (channel.failure() ?? known) : known
+  }
+
+  /** One request, one reply. */
+  const ask = <Q, R>(method: Method<Q, R>, request: Q, ms = callMs): Promise<R> =>
+    new Promise((resolve, reject) => {
+      const { path, requestSerialize, responseDeserialize } = method
+      const options = { deadline: Date.now() + ms }
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, options, (error, reply) => {
+        if (error || reply === undefined) reject(fail(error as ServiceError, nameOf(path)))
+        else resolve(reply)
+      })
+    })
+
+  /** A stream whose first event says that the work on the host has begun. */
+  const follow = <E extends { ready: boolean }>(
+    call: string,
+    stream: ClientReadableStream<E>,
+    onEvent: (event: E) => void,
+  ): Promise<Running> =>
+    new Promise((resolve, reject) => {
+      const running = { stop: () => stream.cancel() }
+      stream.on('data', (event: E) => (event.ready ? resolve(running) : onEvent(event)))
+      // After a stop this is our own cancellation, and the promise is settled.
+      stream.on('error', (error) => reject(fail(error as ServiceError, call)))
+    })
+
+  return {
+    host,
+    hello: async () => {
+      const reply = await ask(AgentService.hello, {})
+      return {
+        version: reply.version,
+        hostname: reply.hostname,
+        confirmed: reply.confirmed ? decodeHostSpec(reply.confirmed) : null,
+        trial: reply.trial ? decodeHostSpec(reply.trial) : null,
+        trialRemainingMs: reply.trialRemainingMs,
+        generation: reply.generation,
+      }
+    },
+    identity: async (kind) => (await ask(AgentService.identity, { kind })).identity,
+    reflect: (port, token) =>
+      follow('Reflect', client.reflect({ port, token: Buffer.from(token) }), () => {}),
+    measurePath: (request) => ask(AgentService.measurePath, request, request.timeoutMs + graceMs),
+    plan: (spec) => ask(AgentService.plan, { spec: encodeHostSpec(spec) }),
+    apply: (spec, confirmWithinMs) => ask(AgentService.apply, { spec: encodeHostSpec(spec), confirmWithinMs }),
+    confirm: async (generation) => void (await ask(AgentService.confirm, { generation })),
+    revert: async (generation) => (await ask(AgentService.revert, { generation })).steps,
+    awaitTunnel: (tunnel, timeoutMs) =>
+      ask(AgentService.awaitTunnel, { tunnel, timeoutMs }, timeoutMs + graceMs),
+    status: (maxArrivals) => ask(AgentService.status, { maxArrivals }),
+    witness: (ports, tokens, onReceipt) =>
+      follow('Witness', client.witness({ ports, tokens: tokens.map((t) => Buffer.from(t)) }), (event) => {
+        if (event.receipt) onReceipt(event.receipt)
+      }),
+    probe: (request) => ask(AgentService.probe, request, request.timeoutMs + request.holdMs + graceMs),
+    findFlow: (request) => ask(AgentService.findFlow, request, request.timeoutMs + graceMs),
+    lifecycle: (request) => ask(AgentService.lifecycle, request, request.timeoutMs + graceMs),
+    health: (request) => ask(AgentService.health, request, request.timeoutMs + graceMs),
+    drain: (service) => ask(AgentService.drain, { service }),
+    purgeUdp: async (service) => (await ask(AgentService.purgeUdp, { service })).flows,
+    leave: async (generation) => (await ask(AgentService.leave, { generation })).steps,
+    close: async () => {
+      client.close()
+      await channel.close()
+    },
+  }
+}

@@ -1,0 +1,29 @@
+/** Waiting for established connections to end where they are. */
+import type { Name } from '../proto/model/names.js'
+import type { Service } from './config/fleet.js'
+import { agentOf, type World } from './world.js'
+
+const pollMs = 500
+
+/**
+ * Waits until nobody is connected to the service on `origin`, at most for its `drain` time.
+ * @returns how many connections were still there.
+ */
+export async function drain(world: World, service: Service, origin: Name): Promise<number> {
+  const agent = agentOf(world, origin)
+  const deadline = Date.now() + service.drainMs
+  const end = world.progress.begin(service.name, `drain on ${origin}`)
+  for (;;) {
+    const { established, clients } = await agent.drain(service.name)
+    if (established === 0) {
+      end('nobody left')
+      return 0
+    }
+    if (Date.now() >= deadline) {
+      const top = clients.slice(0, 3).map(({ client, connections }) => `${client} (${connections})`)
+      end(`${established} left after ${service.drainMs / 1000} s: ${top.join(', ')}`)
+      return established
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.min(pollMs, Math.max(0, deadline - Date.now()))))
+  }
+}

@@ -1,0 +1,114 @@
+/** `fleetmove finalize`: once nobody arrives by the old address, leave the hosts as clean as they were found. */
+import { FleetmoveError } from '../proto/model/error.js'
+import type { Name } from '../proto/model/names.js'
+import type { Service } from './config/fleet.js'
+import { journal, readJournal } from './journal.js'
+import { inParallel } from './in-parallel.js'
+import { cleanUp, releaseServices } from './release.js'
+import { selectServices } from './select-services.js'
+import { agentOf, type Context, type World, withWorld } from './world.js'
+
+/** Long enough to list everybody whom an operator can still ask. */
+const maxArrivals = 1000
+
+export interface FinalizeOptions {
+  services: readonly string[]
+  force: boolean
+  /** Nobody may have arrived by the old address for this long, in ms. */
+  quietMs: number
+}
+
+export interface Straggler {
+  service: Name
+  client: string
+  /** Connections opened by the old address since forwarding began. */
+  count: number
+  lastSeenMsAgo: number
+}
+
+export interface FinalizeResult {
+  finalized: Name[]
+  /** Connections that were cut by --force. */
+  cut: number
+}
+
+/** Thrown inside a FleetmoveError 'gate' as its cause, so that --json can list them. */
+export class Stragglers extends Error {
+  constructor(
+    readonly stragglers: Straggler[],
+    readonly established: number,
+  ) {
+    super('stragglers')
+  }
+}
+
+/** @throws FleetmoveError 'gate' while clients still arrive by the old address. */
+export function finalize(context: Context, options: FinalizeOptions): Promise<FinalizeResult> {
+  return withWorld(context, async (world) => {
+    const named = selectServices(world.fleet, options.services)
+    const services = named.filter((service) => world.states.get(service.name)?.stage !== 'planned')
+    refuseUnmoved(world, services)
+    const { stragglers, established } = await survey(world, services, options.quietMs)
+    if (stragglers.length > 0 || established > 0) {
+      if (!options.force) throw gate(stragglers, established, options.quietMs)
+      world.progress.note('finalize', `--force: ${established} connections by the old address are cut`)
+    }
+    await releaseServices(world, services)
+    for (const service of services) await journal(world.fleet, { type: 'stage', service: service.name, stage: 'finalized' })
+    await cleanUp(world)
+    return { finalized: services.map((service) => service.name), cut: established }
+  })
+}
+
+function refuseUnmoved(world: World, services: readonly Service[]): void {
+  const unmoved = services.filter((service) => world.states.get(service.name)?.stage !== 'moved')
+  if (unmoved.length === 0) return
+  const list = unmoved.map((service) => `${service.name} (${world.states.get(service.name)?.stage})`).join(', ')
+  throw new FleetmoveError('gate', {
+    message: `not moved yet: ${list}`,
+    hint: `move them first: fleetmove advance ${unmoved.map((service) => service.name).join(' ')}; or give up the move: fleetmove down`,
+  })
+}
+
+/** Who came by the old address within the quiet time, and how many connections stand that way now. */
+async function survey(
+  world: World,
+  services: readonly Service[],
+  quietMs: number,
+): Promise<{ stragglers: Straggler[]; established: number }> {
+  const probers = new Set((await readJournal(world.fleet)).flatMap((entry) => (entry.type === 'proof' ? entry.probers : [])))
+  const found = await inParallel(new Set(services.map((service) => service.from)), async (host) => {
+    const status = await agentOf(world, host).status(maxArrivals)
+    return status.services.filter((each) => services.some((s) => s.name === each.name && s.from === host))
+  })
+  const own = found.flat()
+  const stragglers = own.flatMap((each) =>
+    each.arrivals
+      // Our own probes open connections too.
+      .filter((arrival) => arrival.lastSeenMsAgo <= quietMs && !probers.has(arrival.client))
+      .map((arrival) => ({
+        service: each.name as Name,
+        client: arrival.client,
+        count: arrival.count,
+        lastSeenMsAgo: arrival.lastSeenMsAgo,
+      })),
+  )
+  return { stragglers, established: own.reduce((sum, each) => sum + each.establishedForwarded, 0) }
+}
+
+function gate(stragglers: Straggler[], established: number, quietMs: number): FleetmoveError {
+  const clients = new Set(stragglers.map((straggler) => straggler.client))
+  const named = [...clients].slice(0, 5).join(', ')
+  const more = clients.size > 5 ? ` and ${clients.size - 5} more` : ''
+  const parts = [
+    ...(clients.size > 0
+      ? [`${clients.size} ${clients.size === 1 ? 'client' : 'clients'} came by the old address within the last ${Math.round(quietMs / 1000)} s (${named}${more})`]
+      : []),
+    ...(established > 0 ? [`${established} connections by it are still open`] : []),
+  ]
+  return new FleetmoveError('gate', {
+    message: parts.join('; '),
+    hint: 'wait, and look again with `fleetmove status`; --quiet sets another time; --force cuts them off',
+    cause: new Stragglers(stragglers, established),
+  })
+}

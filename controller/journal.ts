@@ -1,0 +1,42 @@
+/**
+ * What this machine did with a fleet, a line of JSON each: for `status` once the hosts are clean, and
+ * for `report`. The hosts' ledgers decide what is so; the journal only remembers.
+ */
+import { appendFile, mkdir, readFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import type { Stage } from '../proto/model/host-spec.js'
+import type { Name } from '../proto/model/names.js'
+import type { Fleet } from './config/fleet.js'
+
+export type JournalEvent =
+  | { type: 'stage'; service: Name; stage: Stage }
+  /** Addresses from which fleetmove itself probed: no client's arrivals. */
+  | { type: 'proof'; service: Name; ok: boolean; preserved: number; total: number; probers: string[] }
+  | { type: 'switch'; service: Name; to: Name; ms: number }
+
+export type JournalEntry = JournalEvent & { at: string }
+
+/** XDG Base Directory: state that is worth keeping, and no configuration. */
+const directory = (): string => join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'fleetmove')
+const pathOf = (fleet: Fleet): string => join(directory(), `${fleet.name}.jsonl`)
+
+export async function journal(fleet: Fleet, event: JournalEvent): Promise<void> {
+  await mkdir(directory(), { recursive: true, mode: 0o700 })
+  await appendFile(pathOf(fleet), `${JSON.stringify({ at: new Date().toISOString(), ...event })}\n`, { mode: 0o600 })
+}
+
+/** All entries, oldest first; a line that a crash tore is passed over. */
+export async function readJournal(fleet: Fleet): Promise<JournalEntry[]> {
+  const text = await readFile(pathOf(fleet), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return ''
+    throw error
+  })
+  return text.split('\n').flatMap((line) => {
+    try {
+      return line === '' ? [] : [JSON.parse(line) as JournalEntry]
+    } catch {
+      return []
+    }
+  })
+}

@@ -1,0 +1,28 @@
+/** What a use case tells while it works; the CLI decides how it looks. */
+export interface Progress {
+  /** Something began; the returned function ends it, with a word on how. `subject` is a host or a service. */
+  begin(subject: string, what: string): (result?: string) => void
+  /** Worth knowing, and no step of its own. */
+  note(subject: string, text: string): void
+  /** Worth knowing with -v only. */
+  detail(subject: string, text: string): void
+}
+
+/** Tells of `work` from its beginning to its end; of a failure too. */
+export async function timed<T>(
+  progress: Progress,
+  subject: string,
+  what: string,
+  work: () => Promise<T>,
+  result: (value: T) => string | undefined = () => undefined,
+): Promise<T> {
+  const end = progress.begin(subject, what)
+  try {
+    const value = await work()
+    end(result(value))
+    return value
+  } catch (error) {
+    end('failed')
+    throw error
+  }
+}

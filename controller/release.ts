@@ -1,0 +1,52 @@
+/** Taking things back: services first, then hosts that have none left. */
+import type { Name } from '../proto/model/names.js'
+import { change } from './change.js'
+import type { Service } from './config/fleet.js'
+import { inParallel } from './in-parallel.js'
+import { neededPairs } from './plan/tunnel-pair.js'
+import { timed } from './progress.js'
+import type { World } from './world.js'
+
+/** Nothing of these services is forwarded any more; the tunnels stay. */
+export async function releaseServices(world: World, services: readonly Service[]): Promise<void> {
+  const states = new Map(world.states)
+  for (const service of services) states.set(service.name, { stage: 'planned', active: states.get(service.name)!.active })
+  await change(world, { states, pairs: world.pairs })
+}
+
+/**
+ * Every host on which no service is under way any more is left as it was found: first the agents take
+ * everything back, then their files go.
+ * @returns the hosts that were cleaned.
+ */
+export async function cleanUp(world: World): Promise<Name[]> {
+  const busy = new Set<Name>()
+  for (const { a, b } of neededPairs(world.fleet)) {
+    const between = [...world.fleet.services.values()].filter((s) => [s.from, s.to].every((host) => host === a || host === b))
+    if (between.some((service) => world.states.get(service.name)?.stage !== 'planned')) {
+      busy.add(a)
+      busy.add(b)
+    }
+  }
+  const idle = [...world.sites.values()].filter((site) => !busy.has(site.name))
+  if (busy.size === 0) idle.push(...world.vantages.values())
+  await inParallel(idle, (site) =>
+    timed(
+      world.progress,
+      site.name,
+      'clean up',
+      async () => {
+        const steps = (await world.agents.get(site.name)?.leave(world.generation + 1)) ?? []
+        for (const step of steps) world.progress.detail(site.name, step)
+        await site.remove()
+        return steps.length
+      },
+      (steps) => `${steps} changes taken back`,
+    ),
+  )
+  for (const site of idle) {
+    world.agents.delete(site.name)
+    world.specs.delete(site.name)
+  }
+  return idle.map((site) => site.name)
+}

@@ -1,0 +1,107 @@
+/** `fleetmove status`: where every service stands, as the hosts tell. */
+import type * as wire from '../proto/gen/fleetmove.js'
+import type { Stage } from '../proto/model/host-spec.js'
+import type { Name } from '../proto/model/names.js'
+import { inParallel } from './in-parallel.js'
+import { type JournalEntry, readJournal } from './journal.js'
+import { selectServices } from './select-services.js'
+import { type Context, withWorld } from './world.js'
+
+/** More than anybody reads; the total is told beside it. */
+const maxArrivals = 20
+
+export interface FleetStatus {
+  fleet: Name
+  services: ServiceLine[]
+  tunnels: TunnelLine[]
+  /** Hosts whose kernel differs from what it should be, with the steps that would mend it. */
+  drift: { host: Name; steps: string[] }[]
+  /** Hosts without an agent. */
+  absent: Name[]
+}
+
+export interface ServiceLine {
+  name: Name
+  stage: Stage
+  active: Name
+  from: Name
+  to: Name
+  /** Connections opened since `up`: by the address of the host that forwards, and by the active host's own. */
+  forwarded: number
+  served: number
+  /** Open now, by the forwarding host's address. */
+  established: number
+  clientsByForwarder: number
+  arrivals: wire.Arrival[]
+  lastProof: { at: string; ok: boolean; preserved: number; total: number } | null
+}
+
+export interface TunnelLine {
+  a: Name
+  b: Name
+  driver: string
+  mtu: number
+  up: boolean
+  rttMs: number
+  detail: string
+}
+
+export function status(context: Context, names: readonly string[]): Promise<FleetStatus> {
+  return withWorld(context, async (world) => {
+    const replies = new Map(
+      await inParallel(world.agents.values(), async (agent) => [agent.host, await agent.status(maxArrivals)] as const),
+    )
+    const entries = await readJournal(world.fleet)
+    return {
+      fleet: world.fleet.name,
+      services: selectServices(world.fleet, names).map((service) => {
+        const { stage, active } = world.states.get(service.name)!
+        const forwarder = active === service.from ? service.to : service.from
+        const of = (host: Name) => replies.get(host)?.services.find((each) => each.name === service.name)
+        return {
+          name: service.name,
+          stage: stage === 'planned' && lastStage(entries, service.name) === 'finalized' ? 'finalized' : stage,
+          active: stage === 'planned' && lastStage(entries, service.name) === 'finalized' ? service.to : active,
+          from: service.from,
+          to: service.to,
+          forwarded: of(forwarder)?.forwarded ?? 0,
+          served: of(active)?.served ?? 0,
+          established: of(forwarder)?.establishedForwarded ?? 0,
+          clientsByForwarder: of(forwarder)?.arrivalsTotal ?? 0,
+          arrivals: of(forwarder)?.arrivals ?? [],
+          lastProof: lastProof(entries, service.name),
+        }
+      }),
+      tunnels: world.pairs.map(({ a, b, ends }) => {
+        const end = ends[a]!
+        const seen = [a, b].map((host) => replies.get(host)?.tunnels.find((tunnel) => tunnel.index === end.index))
+        const down = seen.find((tunnel) => !tunnel?.up)
+        return {
+          a,
+          b,
+          driver: end.driver,
+          mtu: end.mtu,
+          up: seen.every((tunnel) => tunnel?.up),
+          rttMs: Math.max(...seen.map((tunnel) => tunnel?.rttMs ?? 0)),
+          detail: down?.detail ?? '',
+        }
+      }),
+      drift: [...replies].flatMap(([host, reply]) => (reply.drift.length > 0 ? [{ host, steps: reply.drift }] : [])),
+      absent: [...world.sites.keys()].filter((host) => !world.agents.has(host)),
+    }
+  })
+}
+
+/** The hosts know nothing any more of a service that is finalized; this machine's journal does. */
+function lastStage(entries: readonly JournalEntry[], service: Name): Stage | undefined {
+  const own = entries.filter((entry) => entry.type === 'stage' && entry.service === service)
+  const last = own.at(-1)
+  return last?.type === 'stage' ? last.stage : undefined
+}
+
+function lastProof(entries: readonly JournalEntry[], service: Name): ServiceLine['lastProof'] {
+  const last = entries.filter((entry) => entry.type === 'proof' && entry.service === service).at(-1)
+  if (last?.type !== 'proof') return null
+  const { at, ok, preserved, total } = last
+  return { at, ok, preserved, total }
+}

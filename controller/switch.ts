@@ -1,0 +1,107 @@
+/** The switch of one service between its hosts, in either direction: start, health, switch, verify, drain, stop. */
+import { FleetmoveError } from '../proto/model/error.js'
+import type { Name } from '../proto/model/names.js'
+import { change } from './change.js'
+import type { Service } from './config/fleet.js'
+import { drain } from './drain.js'
+import { journal } from './journal.js'
+import { awaitHealth, runLifecycle } from './lifecycle.js'
+import type { ServiceState } from './plan/host-specs.js'
+import { timed } from './progress.js'
+import { assertVerified, verifyServices } from './verify.js'
+import { agentOf, type World } from './world.js'
+
+export interface Switched {
+  service: Name
+  /** Where it answers now. */
+  active: Name
+  /** How long the switch itself took on both hosts, without start, verification and drain. */
+  switchMs: number
+  /** Connections that were still there when `drain` was over. */
+  undrained: number
+}
+
+/**
+ * Moves a rolling service to `target`; established connections stay where they are until they end or
+ * the drain is over.
+ * @throws FleetmoveError 'rolled-back' when start, health or verification failed: then the service is
+ *   where it was, and what was started on `target` is stopped again.
+ */
+export async function switchService(world: World, service: Service, target: Name): Promise<Switched> {
+  const origin = target === service.to ? service.from : service.to
+  const before = world.states.get(service.name)!
+  const finished = target === service.to ? ('moved' as const) : ('forwarding' as const)
+  let switchMs = 0
+  if (before.active !== target) {
+    // The intent first: whoever runs the command again after a crash knows what was under way.
+    await set(world, service, { stage: 'moving', active: origin })
+    try {
+      await runLifecycle(world, service, 'start', target)
+      await awaitHealth(world, service, target)
+      switchMs = await point(world, service, target)
+    } catch (cause) {
+      await giveUp(world, service, target, { stage: finished === 'moved' ? 'forwarding' : 'moved', active: origin })
+      throw rolledBack(service, origin, cause)
+    }
+  }
+  const undrained = await drain(world, service, origin)
+  await purgeUdp(world, service)
+  await runLifecycle(world, service, 'stop', origin)
+  await set(world, service, { stage: finished, active: target })
+  await journal(world.fleet, { type: 'stage', service: service.name, stage: finished })
+  return { service: service.name, active: target, switchMs, undrained }
+}
+
+/** New connections to `target`, on both hosts, in one transaction each; back again unless probes prove it. */
+async function point(world: World, service: Service, target: Name): Promise<number> {
+  const states = withState(world, service, { stage: 'moving', active: target })
+  const begun = performance.now()
+  let ms = 0
+  const end = world.progress.begin(service.name, `switch to ${target}`)
+  await change(world, { states, pairs: world.pairs }, async () => {
+    ms = performance.now() - begun
+    end(`${ms.toFixed(0)} ms`)
+    const verification = await verifyServices(world, [service], states, world.pairs)
+    assertVerified(verification, 'the switch was taken back')
+  })
+  await journal(world.fleet, { type: 'switch', service: service.name, to: target, ms })
+  return ms
+}
+
+async function set(world: World, service: Service, state: ServiceState): Promise<void> {
+  await change(world, { states: withState(world, service, state), pairs: world.pairs })
+}
+
+function withState(world: World, service: Service, state: ServiceState): Map<Name, ServiceState> {
+  return new Map([...world.states, [service.name, state]])
+}
+
+async function giveUp(world: World, service: Service, target: Name, state: ServiceState): Promise<void> {
+  try {
+    // Connections that reached the target while it was on trial end with it; the target's own clients
+    // are forwarded again first.
+    await set(world, service, state)
+    await runLifecycle(world, service, 'stop', target)
+  } catch (error) {
+    world.progress.note(service.name, `cleaning up on ${target} failed: ${(error as Error).message}`)
+  }
+}
+
+function rolledBack(service: Service, origin: Name, cause: unknown): FleetmoveError {
+  const known = cause instanceof FleetmoveError ? cause : undefined
+  return new FleetmoveError('rolled-back', {
+    message: `${service.name} stays on ${origin}: ${(cause as Error).message}`,
+    ...(known?.hint === undefined ? {} : { hint: known.hint }),
+    ...(known?.host === undefined ? {} : { host: known.host }),
+    cause,
+  })
+}
+
+/** UDP knows no end of a connection: what is left goes to the new side with its next datagram. */
+async function purgeUdp(world: World, service: Service): Promise<void> {
+  if (!service.listen.some((listener) => listener.protocol === 'udp')) return
+  for (const host of [service.from, service.to]) {
+    const purge = (): Promise<number> => agentOf(world, host).purgeUdp(service.name)
+    await timed(world.progress, service.name, `UDP flows on ${host}`, purge, (flows) => `${flows} moved on`)
+  }
+}

@@ -1,0 +1,83 @@
+/** `fleetmove up`: agents, tunnels, forwarding new → old, verified. */
+import { FleetmoveError } from '../proto/model/error.js'
+import type { Name } from '../proto/model/names.js'
+import { change } from './change.js'
+import { inParallel } from './in-parallel.js'
+import { journal } from './journal.js'
+import type { ServiceState } from './plan/host-specs.js'
+import { preflight } from './plan/preflight.js'
+import { neededPairs } from './plan/tunnel-pair.js'
+import { timed } from './progress.js'
+import { selectServices } from './select-services.js'
+import { awaitTunnels, pairsFor } from './tunnels.js'
+import { assertVerified, type Verification, verifyServices } from './verify.js'
+import { type Context, refresh, type World, withWorld } from './world.js'
+
+export interface UpResult {
+  /** Hosts whose state was changed. */
+  changed: number
+  verification: Verification
+}
+
+/**
+ * @throws FleetmoveError or AggregateError 'preflight' before anything is changed anywhere; 'verify' when
+ *   a probe fails, with the services' forwarding taken back.
+ */
+export function up(context: Context): Promise<UpResult> {
+  return withWorld(context, async (world) => {
+    checkHosts(world)
+    await installAgents(world)
+    await refresh(world)
+    const pairs = await pairsFor(world)
+    // Receiver before sender: tunnels and their marks stand on both hosts before anything is sent into them.
+    let changed = await change(world, { states: world.states, pairs }, () => awaitTunnels(world, pairs))
+    const states = new Map(world.states)
+    const services = selectServices(world.fleet, [])
+    for (const service of services) {
+      if (world.states.get(service.name)?.stage === 'planned') states.set(service.name, forwarding(service.from))
+    }
+    let verification: Verification = { proofs: [] }
+    changed += await change(world, { states, pairs }, async () => {
+      verification = await verifyServices(world, services, states, pairs)
+      assertVerified(verification, 'forwarding was taken back')
+    })
+    for (const service of services) {
+      await journal(world.fleet, { type: 'stage', service: service.name, stage: states.get(service.name)!.stage })
+    }
+    return { changed, verification }
+  })
+}
+
+const forwarding = (from: Name): ServiceState => ({ stage: 'forwarding', active: from })
+
+/** Everything that is in the way on any host, at once, before anything is changed anywhere. */
+export function checkHosts(world: World): void {
+  const hosts = [...world.sites.values(), ...world.vantages.values()].map(({ name, facts }) => ({ host: name, facts }))
+  const links = neededPairs(world.fleet).map(({ a, b }) => ({ left: a, right: b, driver: world.fleet.tunnel.driver }))
+  const problems = preflight(hosts, links).map(
+    ({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint }),
+  )
+  if (problems.length === 1) throw problems[0]
+  if (problems.length > 1) throw new AggregateError(problems, 'preflight')
+}
+
+async function installAgents(world: World): Promise<void> {
+  await inParallel(
+    [...world.sites.values(), ...world.vantages.values()],
+    (site) =>
+      timed(
+        world.progress,
+        site.name,
+        'agent',
+        async () => {
+          const installed = await site.install()
+          world.agents.set(site.name, installed.agent)
+          return installed
+        },
+        ({ bytes, started }) =>
+          [bytes > 0 ? `${(bytes / 1e6).toFixed(1)} MB sent` : 'nothing sent', started ? 'started' : 'runs already'].join(', '),
+      ),
+    // Each upload holds a compressed runtime in flight; more at once only share the line.
+    8,
+  )
+}

@@ -1,0 +1,140 @@
+/** All hosts of a fleet, connected, with what each of them holds: what every use case begins with. */
+import type { Ip } from '../proto/model/address.js'
+import { FleetmoveError } from '../proto/model/error.js'
+import type { HostSpec } from '../proto/model/host-spec.js'
+import type { Name } from '../proto/model/names.js'
+import type { Agent } from './agents/agent.js'
+import type { Fleet } from './config/fleet.js'
+import { inParallel } from './in-parallel.js'
+import { type ResolvedAddress, resolveLocals } from './plan/addressing.js'
+import { type Locals, type ServiceState, statesOf } from './plan/host-specs.js'
+import { standingPairs, type TunnelPair } from './plan/tunnel-pair.js'
+import type { Progress } from './progress.js'
+import { Site, type SiteOptions } from './site.js'
+
+export interface Context {
+  fleet: Fleet
+  progress: Progress
+  site: SiteOptions
+}
+
+export interface World {
+  fleet: Fleet
+  progress: Progress
+  sites: Map<Name, Site>
+  /** Places from which probes are sent, beside this machine. */
+  vantages: Map<Name, Site>
+  /** Hosts and vantages without a running agent are absent. */
+  agents: Map<Name, Agent>
+  /** Confirmed specs, by host. */
+  specs: Map<Name, HostSpec>
+  states: Map<Name, ServiceState>
+  pairs: TunnelPair[]
+  locals: Locals
+  /** The highest that any host has taken. */
+  generation: number
+}
+
+/**
+ * Connects to all hosts of the fleet and asks what they hold; changes nothing but an unconfirmed trial
+ * of a controller that was killed, which is ended early.
+ * @throws FleetmoveError, or an AggregateError with one for each host in the way.
+ */
+export async function openWorld({ fleet, progress, site }: Context): Promise<World> {
+  const sites = new Map<Name, Site>()
+  const vantages = new Map<Name, Site>()
+  try {
+    const targets = [
+      ...[...fleet.hosts.values()].map(({ name, ssh, become }) => ({ into: sites, name, ssh, become })),
+      ...[...fleet.vantages.values()].map(({ name, ssh }) => ({ into: vantages, name, ssh, become: 'none' as const })),
+    ]
+    await inParallel(targets, async ({ into, ...target }) => void into.set(target.name, await Site.connect(target, site)))
+    const world: World = {
+      fleet,
+      progress,
+      sites,
+      vantages,
+      agents: new Map(),
+      specs: new Map(),
+      states: new Map(),
+      pairs: [],
+      locals: findLocals(fleet, sites),
+      generation: 0,
+    }
+    await inParallel([...sites.values(), ...vantages.values()], async (each) => {
+      const agent = await each.agent()
+      if (agent) world.agents.set(each.name, agent)
+    })
+    await refresh(world)
+    return world
+  } catch (error) {
+    await closeSites([...sites.values(), ...vantages.values()])
+    throw error
+  }
+}
+
+export async function withWorld<T>(context: Context, use: (world: World) => Promise<T>): Promise<T> {
+  const world = await openWorld(context)
+  try {
+    return await use(world)
+  } finally {
+    await closeSites([...world.sites.values(), ...world.vantages.values()])
+  }
+}
+
+/** Asks every agent anew. */
+export async function refresh(world: World): Promise<void> {
+  world.specs.clear()
+  world.generation = 0
+  await inParallel(world.agents.values(), async (agent) => {
+    let state = await agent.hello()
+    if (state.trial) {
+      world.progress.note(agent.host, 'ends a change that another run left unconfirmed')
+      await agent.revert(state.trial.generation)
+      state = await agent.hello()
+    }
+    world.generation = Math.max(world.generation, state.generation)
+    if (state.confirmed) world.specs.set(agent.host, foreign(world.fleet, state.confirmed))
+  })
+  world.states = statesOf(world.fleet, world.specs)
+  world.pairs = standingPairs(world.specs)
+}
+
+function foreign(fleet: Fleet, spec: HostSpec): HostSpec {
+  if (spec.fleet === fleet.name) return spec
+  throw new FleetmoveError('conflict', {
+    message: `the host belongs to fleet "${spec.fleet}" and not to "${fleet.name}"`,
+    hint: 'finish that move first: run `fleetmove finalize` or `fleetmove down` with its fleet.yaml',
+    host: spec.host,
+  })
+}
+
+export function agentOf(world: World, host: Name): Agent {
+  const agent = world.agents.get(host)
+  if (agent) return agent
+  throw new FleetmoveError('unreachable', {
+    message: 'no agent runs there',
+    hint: 'run `fleetmove up`: it starts the agent and puts everything back',
+    host,
+  })
+}
+
+async function closeSites(sites: readonly Site[]): Promise<void> {
+  await Promise.allSettled(sites.map((site) => site.close()))
+}
+
+function findLocals(fleet: Fleet, sites: ReadonlyMap<Name, Site>): Locals {
+  const problems: FleetmoveError[] = []
+  const locals = new Map<Name, ResolvedAddress[]>()
+  for (const host of fleet.hosts.values()) {
+    const facts = sites.get(host.name)!.facts
+    const device = (family: 4 | 6): string | undefined => facts.defaultRoutes.find((route) => route.family === family)?.device
+    const interfaces = facts.addresses.map(({ device, address }) => ({ device, ip: address as Ip }))
+    const resolved = resolveLocals(host.addresses, interfaces, { 4: device(4), 6: device(6) })
+    if (resolved.ok) locals.set(host.name, resolved.addresses)
+    else problems.push(...resolved.problems.map(({ message, hint }) => new FleetmoveError('preflight', { message, hint, host: host.name })))
+  }
+  if (problems.length === 1) throw problems[0]
+  if (problems.length > 1) throw new AggregateError(problems)
+  return locals
+}
