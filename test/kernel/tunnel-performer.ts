@@ -26,11 +26,6 @@ export class TunnelPerformer {
         )
       }
       if (link.kind === 'vxlan') {
-        // The kernel routes to link-local ends only where the device below is up and has its address.
-        const under = pieces.addresses.filter(({ device }) => device === link.under)
-        await host.sh(
-          under.map(({ device, ip, prefix }) => `ip addr add ${ip}/${prefix} dev ${device} nodad`).join('\n'),
-        )
         await host.sh(
           `ip link add ${link.name} type vxlan id ${link.vni} local ${link.local} remote ${link.remote}` +
             ` dstport ${link.port} dev ${link.under} nolearning`,
@@ -39,7 +34,7 @@ export class TunnelPerformer {
       if (link.kind !== 'existing') await host.sh(`ip link set ${link.name} mtu ${link.mtu} up`)
     }
     for (const { name } of pieces.processes) if (!this.processes.has(name)) await this.start(name)
-    for (const { device, ip, prefix } of pieces.addresses.filter((address) => address.device === pieces.device))
+    for (const { device, ip, prefix } of pieces.addresses)
       await host.sh(`ip addr add ${ip}/${prefix} dev ${device}${ip.includes(':') ? ' nodad' : ''}`)
   }
 
