@@ -1,5 +1,6 @@
 // Bundles the agent: one CommonJS file, and netlink's addons for the architectures that hosts have.
 // Use: node .build/bundle-agent.mjs; leaves dist/agent/{agent.cjs,netlink-x64.node,netlink-arm64.node}.
+import { readFileSync } from 'node:fs'
 import { copyFile, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -32,6 +33,7 @@ export const netlinkAddon = {
 }
 
 export const bundleAgent = async (outdir = join(root, 'dist', 'agent'), entry = join(root, 'agent', 'main.ts')) => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   await mkdir(outdir, { recursive: true })
   await build({
     entryPoints: [entry],
@@ -40,6 +42,7 @@ export const bundleAgent = async (outdir = join(root, 'dist', 'agent'), entry = 
     platform: 'node',
     target: 'node20',
     format: 'cjs',
+    define: { FLEETMOVE_VERSION: JSON.stringify(version) },
     legalComments: 'none',
     logLevel: 'warning',
     plugins: [netlinkAddon],

@@ -9,18 +9,17 @@ import { nodeArchitecture } from './runtime.js'
 
 /**
  * Where the build has put the agent: `agent.cjs`, `netlink-x64.node` and `netlink-arm64.node`. Found
- * from the running code, which is either dist/controller/bootstrap or the source beside dist.
+ * from the running code, which is a file in dist/cli, or this source with dist beside it.
  *
  * @throws FleetmoveError('internal') before the first build.
  */
 export const bundleDirectory = (): string => {
-  const top = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
-  const found = [join(top, 'agent'), join(top, 'dist', 'agent')].find((directory) =>
-    existsSync(join(directory, 'agent.cjs')),
-  )
+  const here = dirname(fileURLToPath(import.meta.url))
+  const candidates = [join(here, '..', 'agent'), join(here, '..', '..', 'dist', 'agent')]
+  const found = candidates.find((directory) => existsSync(join(directory, 'agent.cjs')))
   if (found === undefined)
     throw new FleetmoveError('internal', {
-      message: `the agent's bundle is neither in ${join(top, 'agent')} nor in ${join(top, 'dist', 'agent')}`,
+      message: `the agent's bundle is not in ${candidates.join(' nor in ')}`,
       hint: 'Run: npm run build',
     })
   return found
