@@ -28,8 +28,16 @@ await build({
   platform: 'node',
   target: 'node20',
   format: 'esm',
-  // Packages with CommonJS inside ask for require; ssh2 tries an optional native addon with it.
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  // Packages with CommonJS inside ask for these: ssh2 loads an optional addon and its WebAssembly by them.
+  banner: {
+    js: [
+      "import { createRequire as __createRequire } from 'node:module';",
+      "import { fileURLToPath as __fileURLToPath } from 'node:url';",
+      'const require = __createRequire(import.meta.url);',
+      'const __filename = __fileURLToPath(import.meta.url);',
+      "const __dirname = __filename.slice(0, __filename.lastIndexOf('/'));",
+    ].join(' '),
+  },
   define: { FLEETMOVE_VERSION: JSON.stringify(version) },
   external: ['cpu-features', '*/sshcrypto.node'],
   sourcemap: true,

@@ -32,7 +32,7 @@ export async function awaitHealthy(
   const deadline = performance.now() + timeoutMs
   for (let tries = 1; ; tries++) {
     const left = deadline - performance.now()
-    const health = await tryOnce(service, check, Math.max(1, Math.min(longestTry, left)), signal)
+    const health = await tryOnce(service, check, Math.max(1, Math.ceil(Math.min(longestTry, left))), signal)
     if (health.healthy) return health
     if (signal?.aborted || performance.now() + retryMs >= deadline) {
       return { healthy: false, detail: `${health.detail} (${tries} ${tries === 1 ? 'try' : 'tries'} in ${timeoutMs} ms)` }
@@ -62,7 +62,7 @@ function tryTcp(address: Ip, port: number, limit: number): Promise<Health> {
       socket.destroy()
       resolve({ healthy, detail })
     }
-    const timer = setTimeout(() => end(false, `${target} did not answer within ${Math.round(limit)} ms`), limit)
+    const timer = setTimeout(() => end(false, `${target} did not answer within ${limit} ms`), limit)
     socket.once('connect', () => end(true, `${target} takes connections`))
     socket.once('error', (error: NodeJS.ErrnoException) =>
       end(false, error.code === 'ECONNREFUSED' ? `${target} refuses connections` : `${target}: ${error.message}`),
@@ -79,7 +79,7 @@ async function tryHttp(url: string, limit: number): Promise<Health> {
     return { healthy: response.status >= 200 && response.status < 400, detail }
   } catch (error) {
     if ((error as Error).name === 'TimeoutError') {
-      return { healthy: false, detail: `${url} did not answer within ${Math.round(limit)} ms` }
+      return { healthy: false, detail: `${url} did not answer within ${limit} ms` }
     }
     // fetch says only 'fetch failed'; the reason is its cause.
     const cause = (error as Error).cause
@@ -91,6 +91,6 @@ async function tryCommand(service: Name, command: string, limit: number, signal?
   const environment = { FLEETMOVE_SERVICE: service }
   const options = { timeoutMs: limit, environment, ...(signal ? { signal } : {}) }
   const { ok, ended, output } = await runShell(command, `${service}-health`, options)
-  const why = ended === 'timeout' ? `did not end within ${Math.round(limit)} ms` : `ended with ${ended}`
+  const why = ended === 'timeout' ? `did not end within ${limit} ms` : `ended with ${ended}`
   return { healthy: ok, detail: `the health command ${why}${output === '' ? '' : `: ${output}`}` }
 }

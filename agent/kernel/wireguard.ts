@@ -55,6 +55,8 @@ export const wireguardPerformers = (privateKeyFile: string): Pick<Performers, 'c
       ...['peer', link.peer.publicKey],
       ...['endpoint', hostPort(link.peer.endpoint.address, link.peer.endpoint.port)],
       ...['allowed-ips', link.peer.allowedIps.join(',')],
+      // wg(8)'s own figure: shorter than any stateful firewall's or translator's memory of UDP.
+      ...['persistent-keepalive', '25'],
     ])
   },
 })
