@@ -28,15 +28,30 @@ export const protocol = z.enum(['tcp', 'udp'])
 const stage = z.enum(['planned', 'forwarding', 'moving', 'moved', 'finalized'])
 /** IFNAMSIZ leaves 15 characters; what may stand in nft quotes and in /proc/sys paths. */
 const device = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/)
+/** What agents call the devices that they make. */
+const ownDevice = /^fmw?\d+$/
 const generation = z.int().min(1)
 /** 63 fit into the byte of the mark that is ours. */
 const tunnelIndex = z.int().min(1).max(63)
 export const bytes = (min: number, max: number) =>
   z.instanceof(Uint8Array).refine((value) => value.length >= min && value.length <= max, `${min} to ${max} bytes`)
 
-const portRange = z
-  .object({ from: port, to: port })
-  .refine((range) => range.from <= range.to, 'from must not be above to')
+/**
+ * A check across fields. A transform, because zod runs refinements also on a value whose inner parts
+ * have failed, and then those parts aren't what their type says.
+ */
+const checked = <T>(
+  schema: z.ZodType<T>,
+  check: (value: T, fail: (message: string, ...path: string[]) => void) => void,
+) =>
+  schema.transform((value, context): T => {
+    check(value, (message, ...path) => context.addIssue({ code: 'custom', message, path }))
+    return value
+  })
+
+const portRange = checked(z.object({ from: port, to: port }), (range, fail) => {
+  if (range.from > range.to) fail('from must not be above to')
+})
 
 /** proto3 has no required messages: an absent one is undefined. */
 const route = z
@@ -54,14 +69,16 @@ const route = z
       return z.NEVER
     }
     if ((forward === undefined) === (serve === undefined)) return fail('needs either forward or serve')
-    const action = forward ? { kind: 'forward' as const, ...forward } : { kind: 'serve' as const, port: serve?.port ?? 0 }
+    const action = forward
+      ? { kind: 'forward' as const, ...forward }
+      : { kind: 'serve' as const, port: serve?.port ?? 0 }
     if (action.port !== 0 && ports.from !== ports.to) return fail('another port needs a single port, not a range')
     if (action.kind === 'forward' && familyOf(action.to) !== familyOf(address)) return fail('families differ')
     return { protocol, address, ports, action }
   })
 
-const tunnel = z
-  .object({
+const tunnel = checked(
+  z.object({
     index: tunnelIndex,
     peer: name,
     driver: z.enum(['openvpn', 'wireguard-l2', 'wireguard', 'direct']),
@@ -69,11 +86,10 @@ const tunnel = z
     role: z.enum(['server', 'client']),
     port,
     remote: hostIp,
-    /** RFC 791: every host takes 576; the upper limit is that of an IP packet. */
-    mtu: z.int().min(576).max(65535),
+    /** RFC 8200, 5: with less the device has no IPv6; the upper limit is that of an IP packet. */
+    mtu: z.int().min(1280).max(65535),
     local4: hostIp,
     peer4: hostIp,
-    // Driver direct: the link-local addresses of a link that is there already.
     local6: ip,
     peer6: ip,
     peerIdentity: z.string(),
@@ -83,20 +99,36 @@ const tunnel = z
       port: z.int().min(1).max(65534),
       pairs: z.array(z.object({ local: hostIp, peer: hostIp })).max(256),
     }),
-  })
-  .superRefine((value, context) => {
-    const fail = (path: string, message: string): void => context.addIssue({ code: 'custom', message, path: [path] })
-    const identity = value.peerIdentity
+  }),
+  (value, fail) => {
+    const { driver, peerIdentity: identity } = value
     // 32 bytes in base64; SHA-256 in hex with colons. Both end up in a configuration file.
-    if (value.driver.startsWith('wireguard') && !/^[A-Za-z0-9+/]{43}=$/.test(identity)) fail('peerIdentity', 'no WireGuard public key')
-    if (value.driver === 'openvpn' && !/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/.test(identity)) fail('peerIdentity', 'no SHA-256 fingerprint')
-    if (value.driver === 'direct' && (identity !== '' || value.device === '')) fail('device', 'direct needs a device and no identity')
-    if (value.driver !== 'direct' && value.device !== '') fail('device', 'only direct names a device')
-    for (const [key, family] of [['local4', 4], ['peer4', 4], ['local6', 6], ['peer6', 6]] as const) {
-      if (familyOf(value[key]) !== family) fail(key, `no IPv${family} address`)
+    if (driver.startsWith('wireguard') && !/^[A-Za-z0-9+/]{43}=$/.test(identity))
+      fail('no WireGuard public key', 'peerIdentity')
+    if (driver === 'openvpn' && !/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/.test(identity))
+      fail('no SHA-256 fingerprint', 'peerIdentity')
+    if (driver === 'direct' && (identity !== '' || value.device === ''))
+      fail('direct needs a device and no identity', 'device')
+    if (driver === 'direct' && ownDevice.test(value.device))
+      fail(`${value.device} is a name of our own devices`, 'device')
+    if (driver !== 'direct' && value.device !== '') fail('only direct names a device', 'device')
+    for (const [key, family] of [
+      ['local4', 4],
+      ['peer4', 4],
+      ['local6', 6],
+      ['peer6', 6],
+    ] as const) {
+      if (familyOf(value[key]) !== family) fail(`no IPv${family} address`, key)
+      // A link that is there already may have no other IPv6 addresses than its link-local ones.
+      else if (!(driver === 'direct' && value[key].startsWith('fe80:'))) {
+        const parsed = parseHostIp(value[key])
+        if (!parsed.ok)
+          fail(`found ${parsed.found}, allowed: ${parsed.allowed}; link-local with only driver direct`, key)
+      }
     }
-    if (value.probe.pairs.some((pair) => familyOf(pair.local) !== familyOf(pair.peer))) fail('probe', 'families differ')
-  })
+    if (value.probe.pairs.some((pair) => familyOf(pair.local) !== familyOf(pair.peer))) fail('families differ', 'probe')
+  },
+)
 
 const service = z.object({
   name,
@@ -107,19 +139,19 @@ const service = z.object({
   routes: z.array(route).max(4096),
 })
 
-const hostSpec = z
-  .object({
+const hostSpec = checked(
+  z.object({
     fleet: name,
     host: name,
     generation,
     tunnels: z.array(tunnel).max(63),
     services: z.array(service).max(10_000),
-  })
-  .superRefine((value, context) => {
-    const fail = (message: string): void => context.addIssue({ code: 'custom', message })
+  }),
+  (value, fail) => {
     const indices = new Set(value.tunnels.map((each) => each.index))
     if (indices.size !== value.tunnels.length) fail('two tunnels with one index')
-    if (new Set(value.services.map((each) => each.name)).size !== value.services.length) fail('two services with one name')
+    if (new Set(value.services.map((each) => each.name)).size !== value.services.length)
+      fail('two services with one name')
     let ports = 0
     for (const each of value.services) {
       for (const { action, ports: range } of each.routes) {
@@ -129,7 +161,42 @@ const hostSpec = z
     }
     // Each port is an element of a map in the kernel: about 100 bytes.
     if (ports > 1_000_000) fail(`${ports} ports are more than 1,000,000`)
-  })
+    const twice = takenTwice(value)
+    if (twice) fail(twice)
+  },
+)
+
+/** The kernel's map has one element for an address, protocol and port, and refuses a second. */
+function takenTwice(spec: HostSpec): string | undefined {
+  const claims = spec.services.flatMap(({ name, routes }) =>
+    routes.map(({ address, protocol, ports }) => ({
+      by: name as string,
+      where: `${protocol} ${address}`,
+      address,
+      protocol,
+      ports,
+    })),
+  )
+  for (const { probe } of spec.tunnels) {
+    for (const { local } of probe.pairs) {
+      for (const protocol of ['tcp', 'udp'] as const) {
+        const ports = { from: probe.port, to: probe.port + 1 }
+        claims.push({ by: 'the probes', where: `${protocol} ${local}`, address: local, protocol, ports })
+      }
+    }
+  }
+  // The probes' claims were pushed last and the sort is stable: of two that begin alike the service is named first.
+  claims.sort((x, y) => (x.where === y.where ? x.ports.from - y.ports.from : x.where < y.where ? -1 : 1))
+  let before: (typeof claims)[number] | undefined
+  for (const claim of claims) {
+    if (before && claim.where === before.where && claim.ports.from <= before.ports.to) {
+      const [service, other] = claim.by === 'the probes' ? [before, claim] : [claim, before]
+      return `${service.by}: ${claim.protocol}/${claim.ports.from} of ${claim.address} is taken by ${other.by}`
+    }
+    before = claim
+  }
+  return undefined
+}
 
 /**
  * @throws FleetmoveError 'invalid' that names the field, what was found and what is allowed.
