@@ -34,6 +34,10 @@ interface Target {
   chain: string
   rules: string[]
 }
+interface Targets {
+  byRules: Map<string, Target>
+  names: Set<string>
+}
 interface Opening {
   family: Family
   key: string
@@ -44,13 +48,13 @@ interface Opening {
 export function ruleset(input: RulesetInput): Ruleset {
   const tunnels = [...input.spec.tunnels].sort((a, b) => a.index - b.index)
   const services = [...input.spec.services].sort((a, b) => (a.name < b.name ? -1 : 1))
-  const targets = new Map<string, Target>()
+  const targets: Targets = { byRules: new Map(), names: new Set() }
   const openings: Opening[] = []
   for (const service of services) openService(service, targets, openings)
   for (const tunnel of tunnels) openProbes(tunnel, targets, openings)
 
   const counters = services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)])
-  const body = [...chains(input, tunnels), ...[...targets.values()].map(chainOf), ...elements(openings)]
+  const body = [...chains(input, tunnels), ...[...targets.byRules.values()].map(chainOf), ...elements(openings)]
   const mark = fingerprint([...counters, ...body.flatMap((part) => [part.declaration, ...part.rules])].join('\n'))
   const names = body.filter((part) => part.chain !== '').map((part) => part.chain)
   const rule = (chain: string, text: string): string => `add rule inet ${table} ${chain} ${text}`
@@ -74,8 +78,10 @@ export function ruleset(input: RulesetInput): Ruleset {
   return { fingerprint: mark, chains: names, counters, text: `${text.join('\n')}\n` }
 }
 
-export const forwardedCounter = (service: string): string => `${service}-forwarded`
-export const servedCounter = (service: string): string => `${service}-served`
+export const forwardedCounter = (service: string): string => counterName(service, 'forwarded')
+export const servedCounter = (service: string): string => counterName(service, 'served')
+/** Names of services may begin with a digit, identifiers of nft may not. */
+const counterName = (service: string, kind: string): string => `${/^\d/.test(service) ? '_' : ''}${service}-${kind}`
 
 /** Who opened connections that were forwarded: bounded, so that a flood can't fill memory. */
 const arrivalSet = (family: Family): string =>
@@ -207,7 +213,7 @@ const clamp = (mtu: number): string[] => [
   `meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - 60}`,
 ]
 
-function openService(service: ServiceSpec, targets: Map<string, Target>, openings: Opening[]): void {
+function openService(service: ServiceSpec, targets: Targets, openings: Opening[]): void {
   for (const route of service.routes) {
     const family = familyOf(route.address)
     const chain =
@@ -227,7 +233,7 @@ function openService(service: ServiceSpec, targets: Map<string, Target>, opening
   }
 }
 
-function openProbes(tunnel: TunnelSpec, targets: Map<string, Target>, openings: Opening[]): void {
+function openProbes(tunnel: TunnelSpec, targets: Targets, openings: Opening[]): void {
   for (const pair of tunnel.probe.pairs) {
     const chain = target(targets, `probe-${tunnel.index}`, into(tunnel.index, pair.peer, 0))
     for (const protocol of ['tcp', 'udp'] as const) {
@@ -261,15 +267,15 @@ const recordArrival = (family: Family): string => {
 const openKey = (address: Ip, protocol: Protocol, port: number): string => `${address} . ${protocol} . ${port}`
 
 /** The chain for these rules: listeners that are treated alike share one. */
-function target(targets: Map<string, Target>, prefix: string, rules: string[]): string {
+function target(targets: Targets, prefix: string, rules: string[]): string {
   const key = [prefix, ...rules].join('\n')
-  const known = targets.get(key)
+  const known = targets.byRules.get(key)
   if (known) return known.chain
   let number = 1
-  const taken = new Set([...targets.values()].map((other) => other.chain))
-  while (taken.has(`${prefix}-${number}`)) number++
+  while (targets.names.has(`${prefix}-${number}`)) number++
   const made = { chain: `${prefix}-${number}`, rules }
-  targets.set(key, made)
+  targets.byRules.set(key, made)
+  targets.names.add(made.chain)
   return made.chain
 }
 
