@@ -8,7 +8,8 @@ import type * as wire from '../proto/gen/fleetmove.js'
 import type { AgentServer } from '../proto/gen/fleetmove.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
-import { sendProbe } from '../proto/send-probe.js'
+import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
+import { sendProbe, startProbe } from '../proto/send-probe.js'
 import { readArrivals, readOpened } from './flows/arrivals.js'
 import { drain } from './flows/drain.js'
 import { establishedForwarded } from './flows/forwarded.js'
@@ -169,7 +170,7 @@ export function agentService(host: Host, leave: () => void): AgentServer {
       await aborted(signal)
       witness.close()
     }),
-    probe: unary(async (request: wire.ProbeRequest) => sendProbe(decode('probe', requests.probe, request))),
+    probe: unary(async (request: wire.ProbeRequest) => probe(decode('probe', requests.probe, request))),
     findFlow: unary(async (request: wire.FindFlowRequest) =>
       findFlow(conntrack, decode('findFlow', requests.findFlow, request)),
     ),
@@ -196,6 +197,15 @@ export function agentService(host: Host, leave: () => void): AgentServer {
       return { steps: steps.map(describeStep) }
     }),
   }
+}
+
+/** A connection that is only held is told of as soon as it stands: it ends by itself when its time is over. */
+async function probe(spec: ProbeSpec): Promise<ProbeResult> {
+  if (!spec.connectOnly) return sendProbe(spec)
+  const running = startProbe(spec)
+  const connected = await running.connected
+  if (connected === null) return running.result
+  return { outcome: 'answered', bytes: 0, detail: 'the connection stands', ...connected }
 }
 
 async function status(host: Host, conntrack: Conntrack, maxArrivals: number): Promise<wire.StatusReply> {

@@ -12,8 +12,8 @@ export interface Prober {
 }
 
 export interface HeldConnection {
-  /** undefined: this prober can't tell before the end. */
-  connected: Promise<Connected | null | undefined>
+  /** Null where no connection came about. */
+  connected: Promise<Connected | null>
   result: Promise<ProbeResult>
   close(): void
 }
@@ -26,7 +26,15 @@ export function probersOf(world: World): Prober[] {
       const reply = await agent.probe({ ...spec, token: Buffer.from(spec.token) })
       return { ...reply, outcome: reply.outcome as ProbeResult['outcome'], source: reply.source as Ip | '' }
     }
-    return [{ name, send, hold: (spec) => ({ connected: Promise.resolve(undefined), result: send(spec), close: () => {} }) }]
+    const hold = (spec: ProbeSpec): HeldConnection => {
+      // The agent answers when the connection stands, and ends it by itself.
+      const result = send(spec)
+      const connected = result.then(({ outcome, source, sourcePort, connectMs }) =>
+        outcome === 'answered' ? { source, sourcePort, connectMs } : null,
+      )
+      return { connected, result, close: () => {} }
+    }
+    return [{ name, send, hold }]
   })
   return [{ name: 'this machine', send: sendProbe, hold: startProbe }, ...remote]
 }

@@ -203,7 +203,7 @@ async function proveListener(
   const client = (straight.receipt?.source ?? connected?.source) as Ip | '' | undefined
   const none: FlowEvidence = { found: false, evidence: '', tunnel: 0, detail: 'there was no connection to look for' }
   // Behind a translator the port is another one there, so only the address can be asked for.
-  const translated = connected === null || connected === undefined || connected.source !== client
+  const translated = connected?.source !== client
   const flow =
     client === undefined || client === '' || connected === null
       ? none
@@ -212,7 +212,7 @@ async function proveListener(
           address: path.active.local,
           port: seenPort,
           client,
-          clientPort: translated ? 0 : connected!.sourcePort,
+          clientPort: translated ? 0 : connected.sourcePort,
           timeoutMs: holdMs - 500,
         })) as FlowEvidence)
   connection.close()

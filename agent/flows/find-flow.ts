@@ -71,6 +71,12 @@ async function look(conntrack: Conntrack, query: FlowQuery): Promise<FlowEvidenc
     const sockets = await establishedSockets(port)
     const socket = sockets.find((each) => each.local === address && isFrom(query, each.remote, each.remotePort))
     if (socket) {
+      // Unless it was established between the two looks.
+      let tracked = false
+      await conntrack.walk({ protocol, destination: { address, port } }, (entry) => {
+        tracked ||= isFrom(query, entry.original.source, entry.original.sourcePort)
+      })
+      if (tracked) return waiting
       const detail = `a socket of ${hostPort(socket.local, socket.localPort)} has the peer ${hostPort(socket.remote, socket.remotePort)}; the connection isn't tracked`
       return { found: true, evidence: 'socket', tunnel: 0, detail }
     }
