@@ -37,7 +37,10 @@ export async function awaitHealthy(
     const health = await tryOnce(service, check, Math.max(1, Math.ceil(Math.min(longestTry, left))), signal)
     if (health.healthy) return health
     if (signal?.aborted || performance.now() + retryMs >= deadline) {
-      return { healthy: false, detail: `${health.detail} (${tries} ${tries === 1 ? 'try' : 'tries'} in ${timeoutMs} ms)` }
+      return {
+        healthy: false,
+        detail: `${health.detail} (${tries} ${tries === 1 ? 'try' : 'tries'} in ${timeoutMs} ms)`,
+      }
     }
     // An abort ends the wait; what it says is the last failure.
     await delay(retryMs, undefined, signal ? { signal } : {}).catch(() => {})

@@ -154,7 +154,10 @@ function waitForEnd(argv: readonly string[], output: number, options: CommandOpt
       over()
       reject(
         new FleetmoveError('health', {
-          message: cause.code === 'ENOENT' ? `${command} is not installed on this host` : `can't run ${command}: ${cause.message}`,
+          message:
+            cause.code === 'ENOENT'
+              ? `${command} is not installed on this host`
+              : `can't run ${command}: ${cause.message}`,
           hint: `install it, or name another way to start and stop the service in fleet.yaml`,
           cause,
         }),
@@ -184,5 +187,8 @@ function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
 function tail(text: string): string {
   const bytes = Buffer.from(text)
   if (bytes.length <= outputLength) return text
-  return bytes.subarray(bytes.length - outputLength).toString('utf8').replace(/^\ufffd+/, '')
+  return bytes
+    .subarray(bytes.length - outputLength)
+    .toString('utf8')
+    .replace(/^\ufffd+/, '')
 }

@@ -8,6 +8,7 @@
  *  3. padding up to the wanted size
  */
 import type { Ip } from './model/address.js'
+import { largestProbe } from './model/probe.js'
 import { parseIp } from './parse.js'
 
 export const tokenLength = 16
@@ -21,8 +22,6 @@ export const answerHeaderLength = greetingLength + 4
  * request (no amplifier for forged source addresses).
  */
 export const smallestProbe = answerHeaderLength
-/** The largest request and answer: several packets on every path, and bearable for a stranger's port. */
-export const largestProbe = 8192
 
 export const probeSize = (bytes: number): number => Math.min(largestProbe, Math.max(smallestProbe, Math.floor(bytes)))
 
@@ -36,7 +35,8 @@ export interface RequestHeader {
 
 /** A whole request of `bytes` bytes, which wants an answer of the same size. */
 export function encodeRequest(token: Uint8Array, bytes: number): Buffer {
-  if (token.length !== tokenLength) throw new RangeError(`a probe's token has ${tokenLength} bytes, not ${token.length}`)
+  if (token.length !== tokenLength)
+    throw new RangeError(`a probe's token has ${tokenLength} bytes, not ${token.length}`)
   const total = probeSize(bytes)
   const request = Buffer.alloc(total)
   request.set(token, 0)

@@ -160,7 +160,9 @@ function startTcp(spec: ProbeSpec): RunningProbe {
     if (standing) finish('closed', `${target} broke the connection (${error.code ?? error.message})`, answer.length)
     else finish(isRefusal(error) ? 'refused' : failure(error), `${target}: ${explain(error)}`)
   })
-  socket.on('close', () => finish('closed', `${target} closed the connection after ${answer.length} bytes`, answer.length))
+  socket.on('close', () =>
+    finish('closed', `${target} closed the connection after ${answer.length} bytes`, answer.length),
+  )
   return probe
 }
 

@@ -51,7 +51,9 @@ const protocols: Record<string, Protocol> = { 6: 'tcp', 17: 'udp', tcp: 'tcp', u
 /** Clients whose connections this host forwarded, the latest first; empty without our table. */
 export async function readArrivals(): Promise<ArrivalRecord[]> {
   const lists = await Promise.all(['arrivals4', 'arrivals6'].map((set) => list('set', 'inet', table, set)))
-  return lists.flatMap((json) => (json === null ? [] : parseArrivals(json))).sort((a, b) => a.lastSeenMsAgo - b.lastSeenMsAgo)
+  return lists
+    .flatMap((json) => (json === null ? [] : parseArrivals(json)))
+    .sort((a, b) => a.lastSeenMsAgo - b.lastSeenMsAgo)
 }
 
 /** By service's name; empty without our table. */

@@ -39,7 +39,12 @@ export async function findFlow(conntrack: Conntrack, query: FlowQuery): Promise<
     if (performance.now() >= deadline) break
     await delay(pollMs)
   }
-  return { found: false, evidence: '', tunnel: 0, detail: last || `no connection from ${wanted} to ${target} within ${query.timeoutMs} ms` }
+  return {
+    found: false,
+    evidence: '',
+    tunnel: 0,
+    detail: last || `no connection from ${wanted} to ${target} within ${query.timeoutMs} ms`,
+  }
 }
 
 /** Evidence, or why there is none yet. */

@@ -1,7 +1,8 @@
 /** Which connections belong to a service, and how they came. Pure. */
+
+import type { Protocol, ServiceRoute, ServiceSpec } from '../../proto/model/host-spec.js'
 import type { ConntrackEntry } from '../kernel/conntrack.js'
 import type { TcpSocket } from '../kernel/sock-diag.js'
-import type { Protocol, ServiceRoute, ServiceSpec } from '../../proto/model/host-spec.js'
 import { intoTunnel, markMask } from '../plan/own.js'
 
 /** The lowest bit of our byte of the mark. */

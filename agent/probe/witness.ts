@@ -93,7 +93,10 @@ async function listenTcp(
     await bindTcp(server, '::', port)
   } catch (error) {
     // A host with IPv6 switched off.
-    if ((error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT' && (error as NodeJS.ErrnoException).code !== 'EADDRNOTAVAIL')
+    if (
+      (error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT' &&
+      (error as NodeJS.ErrnoException).code !== 'EADDRNOTAVAIL'
+    )
       throw taken(error, 'tcp', port, '')
     await bindTcp(server, '0.0.0.0', port).catch((again) => {
       throw taken(again, 'tcp', port, '')
@@ -136,7 +139,16 @@ function serveConnection(
     if (!request || reported) return
     reported = true
     const token = Uint8Array.from(request.token)
-    onReceipt({ token, protocol: 'tcp', source, sourcePort, destination, destinationPort, bytes: received, timeMs: Date.now() })
+    onReceipt({
+      token,
+      protocol: 'tcp',
+      source,
+      sourcePort,
+      destination,
+      destinationPort,
+      bytes: received,
+      timeMs: Date.now(),
+    })
   }
   socket.on('data', (chunk: Buffer) => {
     received += chunk.length
@@ -164,7 +176,9 @@ function serveConnection(
   })
 }
 
-function endsOf(socket: Socket): Pick<Receipt, 'source' | 'sourcePort' | 'destination' | 'destinationPort'> | undefined {
+function endsOf(
+  socket: Socket,
+): Pick<Receipt, 'source' | 'sourcePort' | 'destination' | 'destinationPort'> | undefined {
   // Link-local peers come with a zone.
   const source = parseIp((socket.remoteAddress ?? '').split('%')[0] ?? '')
   const destination = parseIp((socket.localAddress ?? '').split('%')[0] ?? '')

@@ -3,11 +3,17 @@
  * origin sees the probe, through the forwarder, from the same address as straight.
  */
 import { hostPort, type Ip } from '../../proto/model/address.js'
-import type { FlowEvidence, ProbeResult, ProbeSpec, Receipt } from '../../proto/model/probe.js'
+import {
+  type FlowEvidence,
+  largestProbe,
+  type ProbeResult,
+  type ProbeSpec,
+  type Receipt,
+} from '../../proto/model/probe.js'
 
 export interface VerdictInput {
   /** Where the probe was sent; its address is the forwarder's. */
-  spec: Pick<ProbeSpec, 'protocol' | 'address' | 'port' | 'connectOnly'>
+  spec: Pick<ProbeSpec, 'protocol' | 'address' | 'port' | 'bytes' | 'connectOnly'>
   result: ProbeResult
   /** What the origin's agent saw of it; null where nothing arrived (or for a real listener, which has no witness). */
   receipt: Receipt | null
@@ -26,6 +32,14 @@ export interface Verdict {
   kind: 'preserved' | 'masqueraded' | 'unreachable' | 'truncated'
   /** One sentence without a full stop: what was seen and the likely cause. */
   cause: string
+}
+
+/** The receipt of a probe: of the tries that arrived, the one of which the most arrived; null for none. */
+export function receiptOf(receipts: readonly Receipt[], token: Uint8Array): Receipt | null {
+  const own = receipts.filter(
+    (receipt) => receipt.token.length === token.length && receipt.token.every((b, i) => b === token[i]),
+  )
+  return own.reduce<Receipt | null>((best, each) => (best && best.bytes >= each.bytes ? best : each), null)
 }
 
 /** Judges one probe. */
@@ -98,14 +112,17 @@ function judgeFlow(input: VerdictInput): Verdict {
       cause: `${origin.name} has a connection from this client, but it did not come out of a tunnel (${flow.detail}): its answers will not go back by ${forwarder.name}`,
     }
   }
-  return { kind: 'preserved', cause: `${flow.evidence === 'socket' ? 'a socket' : 'connection tracking'} of ${origin.name} has the client's own address: ${flow.detail}` }
+  return {
+    kind: 'preserved',
+    cause: `${flow.evidence === 'socket' ? 'a socket' : 'connection tracking'} of ${origin.name} has the client's own address: ${flow.detail}`,
+  }
 }
 
 function truncated(input: VerdictInput): Verdict {
-  const { result, receipt, origin } = input
+  const { spec, result, receipt, origin } = input
   const direction = !receipt
     ? 'large packets are lost on the way'
-    : receipt.bytes > result.bytes
+    : receipt.bytes >= Math.min(spec.bytes, largestProbe)
       ? 'large packets are lost on the way back'
       : `large packets are lost on the way to ${origin.name}`
   return {
@@ -118,7 +135,8 @@ function truncated(input: VerdictInput): Verdict {
 function unanswered(input: VerdictInput, receipt: Receipt): string {
   const { result, origin, forwarder, throughTunnel } = input
   const arrived = `the probe arrived at ${origin.name} from ${receipt.source}, but its answer did not come back (${result.detail})`
-  if (!throughTunnel) return `${arrived}: a firewall on the way back, or a route of ${origin.name} that leaves elsewhere`
+  if (!throughTunnel)
+    return `${arrived}: a firewall on the way back, or a route of ${origin.name} that leaves elsewhere`
   return `${arrived}: the return path is broken; either ${origin.name} sends its answer straight instead of into the tunnel, or a firewall on ${forwarder.name} drops it (its FORWARD chain, or rp_filter)`
 }
 
@@ -132,7 +150,8 @@ function withoutReceipt(input: VerdictInput): string {
         ? `${target} refused, while ${origin.name} answers straight: ${forwarder.name} doesn't forward this port, or a firewall on it rejects`
         : `${target} refused: nothing listens on ${origin.name}, or a firewall on either host rejects`
     case 'timeout':
-      if (!throughTunnel) return `${target} did not answer (${result.detail}): ${origin.name} is down, or a firewall drops the packets`
+      if (!throughTunnel)
+        return `${target} did not answer (${result.detail}): ${origin.name} is down, or a firewall drops the packets`
       return straight
         ? `${target} did not answer and nothing arrived at ${origin.name}, which answers straight: the tunnel is down, or a firewall on ${forwarder.name} or of its provider drops the packets`
         : `${target} did not answer and nothing arrived at ${origin.name}, by this way or straight: a firewall in front of the hosts drops this port, or ${origin.name}'s agent doesn't listen`

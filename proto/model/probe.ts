@@ -2,13 +2,16 @@
 import type { Ip } from './address.js'
 import type { Protocol } from './host-spec.js'
 
+/** The largest request and answer, in bytes: several packets on every path, and bearable for a stranger's port. */
+export const largestProbe = 8192
+
 export interface ProbeSpec {
   protocol: Protocol
   address: Ip
   port: number
   /** 16 bytes, by which the receipt is found. */
   token: Uint8Array
-  /** Bytes to send, and bytes to be answered with; raised to the smallest probe, cut to the largest answer. */
+  /** Bytes to send, and bytes to be answered with; raised to the smallest probe, cut to `largestProbe`. */
   bytes: number
   timeoutMs: number
   /** Only connect and hold: for a real listener, which knows no tokens. */

@@ -9,7 +9,13 @@ import { readArrivals, readOpened } from '../../agent/flows/arrivals.js'
 import { drain } from '../../agent/flows/drain.js'
 import { findFlow } from '../../agent/flows/find-flow.js'
 import { purgeUdp } from '../../agent/flows/purge-udp.js'
-import { type Conntrack, type ConntrackEntry, type ConntrackFilter, countEntries, openConntrack } from '../../agent/kernel/conntrack.js'
+import {
+  type Conntrack,
+  type ConntrackEntry,
+  type ConntrackFilter,
+  countEntries,
+  openConntrack,
+} from '../../agent/kernel/conntrack.js'
 import { establishedSockets } from '../../agent/kernel/sock-diag.js'
 import { fromTunnel, intoTunnel, markMask, zone } from '../../agent/plan/own.js'
 import type { Ip } from '../../proto/model/address.js'
@@ -57,13 +63,23 @@ const service = (routes: ServiceSpec['routes']): ServiceSpec => ({
 const web = service([
   { protocol: 'tcp', address: own, ports: { from: 80, to: 80 }, action: { kind: 'serve', port: 0 } },
   { protocol: 'tcp', address: zoned, ports: { from: 80, to: 80 }, action: { kind: 'serve', port: 0 } },
-  { protocol: 'tcp', address: moved, ports: { from: 80, to: 80 }, action: { kind: 'forward', tunnel: 2, to: own, port: 8080 } },
+  {
+    protocol: 'tcp',
+    address: moved,
+    ports: { from: 80, to: 80 },
+    action: { kind: 'forward', tunnel: 2, to: own, port: 8080 },
+  },
   { protocol: 'tcp', address: own6, ports: { from: 80, to: 80 }, action: { kind: 'serve', port: 0 } },
 ])
 const dns = service([
   { protocol: 'udp', address: own, ports: { from: 53, to: 53 }, action: { kind: 'serve', port: 0 } },
   { protocol: 'udp', address: zoned, ports: { from: 53, to: 53 }, action: { kind: 'serve', port: 0 } },
-  { protocol: 'udp', address: moved, ports: { from: 53, to: 53 }, action: { kind: 'forward', tunnel: 2, to: own, port: 5353 } },
+  {
+    protocol: 'udp',
+    address: moved,
+    ports: { from: 53, to: 53 },
+    action: { kind: 'forward', tunnel: 2, to: own, port: 5353 },
+  },
 ])
 
 async function collect(conntrack: Conntrack, filter: ConntrackFilter): Promise<ConntrackEntry[]> {
@@ -179,7 +195,14 @@ inOwnNamespace(__filename, () => {
   })
 
   test('a flow that opens only later is waited for', async () => {
-    const waiting = findFlow(conntrack, { protocol: 'tcp', address: zoned, port: 80, client, clientPort: 30_050, timeoutMs: 10_000 })
+    const waiting = findFlow(conntrack, {
+      protocol: 'tcp',
+      address: zoned,
+      port: 80,
+      client,
+      clientPort: 30_050,
+      timeoutMs: 10_000,
+    })
     await delay(60)
     const socket = await open(zoned, 80, client, 30_050)
     expect(await waiting).toMatchObject({ found: true, evidence: 'socket', tunnel: 1 })
@@ -196,7 +219,14 @@ inOwnNamespace(__filename, () => {
     expect(entry?.reply).toMatchObject({ source: own, sourcePort: 8080, destination: client })
     expect(entry?.reply.destinationPort).not.toBe(30_060)
     expect(
-      await findFlow(conntrack, { protocol: 'tcp', address: moved, port: 80, client, clientPort: 30_060, timeoutMs: 1000 }),
+      await findFlow(conntrack, {
+        protocol: 'tcp',
+        address: moved,
+        port: 80,
+        client,
+        clientPort: 30_060,
+        timeoutMs: 1000,
+      }),
     ).toMatchObject({ found: true })
   })
 

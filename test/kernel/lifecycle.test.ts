@@ -54,7 +54,10 @@ inOwnNamespace(__filename, () => {
     expect(end).toMatchObject({ ok: false, ended: '3' })
     expect(end.output.endsWith('5000\nthe end')).toBe(true)
     expect(Buffer.byteLength(end.output)).toBeLessThanOrEqual(8192)
-    expect(await runLifecycle(web, 'start', start('kill -9 $$'), options)).toMatchObject({ ok: false, ended: 'SIGKILL' })
+    expect(await runLifecycle(web, 'start', start('kill -9 $$'), options)).toMatchObject({
+      ok: false,
+      ended: 'SIGKILL',
+    })
   })
 
   test('an empty command is nothing to do', async () => {

@@ -42,7 +42,12 @@ inOwnNamespace(__filename, () => {
     execFileSync('ip', ['addr', 'add', `${six}/128`, 'dev', 'lo', 'nodad'])
     // As on a wire: large datagrams go in fragments.
     execFileSync('ip', ['link', 'set', 'lo', 'mtu', '1500'])
-    await openWitness({ ports: [port, port + 1], tokens: [token], onReceipt: (r) => void receipts.push(r), signal: abort.signal })
+    await openWitness({
+      ports: [port, port + 1],
+      tokens: [token],
+      onReceipt: (r) => void receipts.push(r),
+      signal: abort.signal,
+    })
   })
   beforeEach(() => void receipts.splice(0))
   afterAll(async () => {
@@ -54,11 +59,21 @@ inOwnNamespace(__filename, () => {
   })
 
   for (const protocol of ['tcp', 'udp'] as const) {
-    for (const [address, bytes] of [[one, 100], [two, 3000], [six, 3000], [six, 8192], [one, 1]] as const) {
+    for (const [address, bytes] of [
+      [one, 100],
+      [two, 3000],
+      [six, 3000],
+      [six, 8192],
+      [one, 1],
+    ] as const) {
       test(`${protocol} ${address}, ${bytes} bytes: answered whole, and the receipt tells both ends`, async () => {
         const size = Math.max(bytes, 68)
         const result = await sendProbe(spec({ protocol, address, bytes }))
-        expect(result).toMatchObject({ outcome: 'answered', bytes: size, detail: expect.stringContaining('the origin saw') })
+        expect(result).toMatchObject({
+          outcome: 'answered',
+          bytes: size,
+          detail: expect.stringContaining('the origin saw'),
+        })
         expect(result.connectMs).toBeGreaterThan(0)
         expect(receipts).toEqual([
           {
@@ -91,7 +106,8 @@ inOwnNamespace(__filename, () => {
         sendProbe(spec({ protocol, bytes: 3000, timeoutMs: 1000 })),
       )
       expect(result.outcome).toBe('truncated')
-      if (protocol === 'tcp') expect(result.detail).toContain('the 3000 bytes sent arrived, of the 3000 bytes answered 68 came')
+      if (protocol === 'tcp')
+        expect(result.detail).toContain('the 3000 bytes sent arrived, of the 3000 bytes answered 68 came')
       expect(receipts[0]).toMatchObject({ protocol, bytes: 3000 })
     })
   }
@@ -119,7 +135,9 @@ inOwnNamespace(__filename, () => {
 
   test('strangers learn nothing: closed over TCP, ignored over UDP', async () => {
     expect(await sendProbe(spec({ token: stranger }))).toMatchObject({ outcome: 'closed', bytes: 0 })
-    expect(await sendProbe(spec({ token: stranger, protocol: 'udp', timeoutMs: 300 }))).toMatchObject({ outcome: 'timeout' })
+    expect(await sendProbe(spec({ token: stranger, protocol: 'udp', timeoutMs: 300 }))).toMatchObject({
+      outcome: 'timeout',
+    })
     const scanner = connect(port, one)
     scanner.on('error', () => {})
     scanner.write('GET / HTTP/1.0\r\n\r\n')
@@ -145,15 +163,26 @@ inOwnNamespace(__filename, () => {
   test('a port in use is named, and nothing stays open', async () => {
     const other = createServer().listen(7200, one)
     await once(other, 'listening')
-    const attempt = openWitness({ ports: [7199, 7200], tokens: [], onReceipt: () => {}, signal: new AbortController().signal })
-    await expect(attempt).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('tcp/7200 is taken') })
+    const attempt = openWitness({
+      ports: [7199, 7200],
+      tokens: [],
+      onReceipt: () => {},
+      signal: new AbortController().signal,
+    })
+    await expect(attempt).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('tcp/7200 is taken'),
+    })
     expect(await sendProbe(spec({ port: 7199 }))).toMatchObject({ outcome: 'refused' })
     other.close()
     await once(other, 'close')
     const datagrams = createSocket('udp4').bind(7200, two)
     await once(datagrams, 'listening')
     const again = openWitness({ ports: [7200], tokens: [], onReceipt: () => {}, signal: new AbortController().signal })
-    await expect(again).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining(`udp/7200 is taken at ${two}`) })
+    await expect(again).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining(`udp/7200 is taken at ${two}`),
+    })
     datagrams.close()
   })
 
@@ -163,7 +192,14 @@ inOwnNamespace(__filename, () => {
     const probe = startProbe(spec({ port: 7300, connectOnly: true, holdMs: 60_000 }))
     const connected = await probe.connected
     expect(connected).toMatchObject({ source: one, sourcePort: expect.any(Number) })
-    const standing = execFileSync('ss', ['-Htn', 'state', 'established', 'sport', '=', `:${connected?.sourcePort}`]).toString()
+    const standing = execFileSync('ss', [
+      '-Htn',
+      'state',
+      'established',
+      'sport',
+      '=',
+      `:${connected?.sourcePort}`,
+    ]).toString()
     expect(standing).toContain(`${one}:7300`)
     probe.close()
     expect(await probe.result).toMatchObject({ outcome: 'answered', sourcePort: connected?.sourcePort })
@@ -184,7 +220,10 @@ inOwnNamespace(__filename, () => {
   test('something else on the port is named', async () => {
     const server = createServer((socket) => socket.on('error', () => {}).end('x'.repeat(100))).listen(7303, '::')
     await once(server, 'listening')
-    expect(await sendProbe(spec({ port: 7303 }))).toMatchObject({ outcome: 'error', detail: expect.stringContaining('something else') })
+    expect(await sendProbe(spec({ port: 7303 }))).toMatchObject({
+      outcome: 'error',
+      detail: expect.stringContaining('something else'),
+    })
     server.close()
   })
 
@@ -196,7 +235,13 @@ inOwnNamespace(__filename, () => {
   })
 
   test('no route is an error of the prober', async () => {
-    expect(await sendProbe(spec({ address: ip('203.0.113.1') }))).toMatchObject({ outcome: 'error', detail: expect.stringContaining('no route') })
-    expect(await sendProbe(spec({ address: ip('203.0.113.1'), protocol: 'udp' }))).toMatchObject({ outcome: 'error', detail: expect.stringContaining('no route') })
+    expect(await sendProbe(spec({ address: ip('203.0.113.1') }))).toMatchObject({
+      outcome: 'error',
+      detail: expect.stringContaining('no route'),
+    })
+    expect(await sendProbe(spec({ address: ip('203.0.113.1'), protocol: 'udp' }))).toMatchObject({
+      outcome: 'error',
+      detail: expect.stringContaining('no route'),
+    })
   })
 })
