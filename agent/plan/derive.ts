@@ -14,18 +14,18 @@ export function derive(spec: HostSpec, observed: Observed, found: Readonly<Recor
   const pieces = spec.tunnels.map((tunnel) => ({ tunnel, ...piecesOf(tunnel) }))
   const devices = new Map(pieces.map((piece) => [piece.tunnel.index, piece.device]))
   const uplinks = uplinkDevices(spec, observed)
-  const sysctls = desiredSysctls({ spec, observed, uplinks, tunnelDevices: [...devices.values()] })
+  const settings = { observed, found, uplinks, tunnelDevices: [...devices.values()] }
   return {
     links: pieces.flatMap((piece) => piece.links),
     processes: pieces.flatMap((piece) => piece.processes),
     addresses: pieces.flatMap((piece) => piece.addresses),
     routes: pieces.flatMap((piece) => tunnelRoutes(piece.tunnel, piece.device, piece.layer)),
     rules: pieces.flatMap((piece) => tunnelRules(piece.tunnel.index)),
-    sysctls,
+    sysctls: desiredSysctls({ spec, ...settings }),
     ruleset:
       spec.tunnels.length === 0 && spec.services.length === 0
         ? null
-        : ruleset({ spec, devices, ...openedDevices({ observed, found, uplinks, tunnelDevices: [...devices.values()] }) }),
+        : ruleset({ spec, devices, ...openedDevices(settings) }),
   }
 }
 

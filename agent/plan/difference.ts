@@ -5,12 +5,14 @@
  * Receiver before sender: devices, addresses, routes and rules stand before the ruleset steers packets
  * to them, and forwarding is opened when the guard stands. Taken down the other way round.
  */
-import type { Observed, ObservedLink } from '../kernel/observed.js'
+import type { Observed } from '../kernel/observed.js'
 import type { Step } from '../kernel/step.js'
 import type { AddressSpec, Desired, LinkSpec, ProcessSpec, RouteSpec, RuleSpec } from './desired.js'
-import { fingerprint } from './fingerprint.js'
+import { deviceOf, makeRoom, wireguardProcess } from './make-room.js'
 import { isOurDevice } from './own.js'
 import { opensForwarding } from './sysctls.js'
+
+export { processFingerprint } from './make-room.js'
 
 /** Sysctls as they were before we first changed them; kept in the ledger until they are put back. */
 export type Found = Readonly<Record<string, string>>
@@ -21,12 +23,15 @@ export interface Difference {
   found: Found
 }
 
-export function difference(desired: Desired, observed: Observed, found: Found): Difference {
+export function difference(desired: Desired, present: Observed, found: Found): Difference {
+  const { steps: room, rest: observed } = makeRoom(desired, present)
   const sysctls = sysctlSteps(desired, observed, found)
   const steps: Step[] = [
-    ...inTheWay(desired, observed),
+    ...room,
     ...linkSteps(desired, observed),
-    ...missing(desired.addresses, observed.addresses, addressKey).map((address): Step => ({ do: 'add-address', address })),
+    ...missing(desired.addresses, observed.addresses, addressKey).map(
+      (address): Step => ({ do: 'add-address', address }),
+    ),
     ...sysctls.first,
     ...missing(desired.routes, observed.routes, routeKey).map((route): Step => ({ do: 'add-route', route })),
     ...missing(desired.rules, observed.rules, ruleKey).map((rule): Step => ({ do: 'add-rule', rule })),
@@ -38,7 +43,7 @@ export function difference(desired: Desired, observed: Observed, found: Found): 
     ...missing(observed.routes, desired.routes, routeKey).map((route): Step => ({ do: 'delete-route', route })),
     ...staleAddresses(desired, observed),
     ...staleLinks(desired, observed),
-    ...(desired.links.length === 0 ? staleProcesses(desired, observed) : []),
+    ...staleProcesses(desired, observed),
   ]
   return { steps, found: sysctls.found }
 }
@@ -54,46 +59,23 @@ const routeKey = (r: RouteSpec): string =>
   [r.family, r.table, r.kind, r.kind === 'blackhole' ? '' : r.device, r.via ?? '', r.metric].join(' ')
 const ruleKey = (r: RuleSpec): string => [r.family, r.priority, r.mark, r.mask, r.table].join(' ')
 
-/** What a process was started with; a running one with another fingerprint is replaced. */
-export const processFingerprint = (process: ProcessSpec): string =>
-  fingerprint(JSON.stringify([process.argv, process.env, process.config]))
-
-/**
- * When a tunnel changes its driver, the old one's process holds the UDP port that the new one needs.
- * While nothing is to be made, stale processes are stopped last, when nothing is sent to them any more.
- */
-const inTheWay = (desired: Desired, observed: Observed): Step[] =>
-  desired.links.length > 0 ? staleProcesses(desired, observed) : []
-
 function linkSteps(desired: Desired, observed: Observed): Step[] {
   const steps: Step[] = []
   const seen = new Map(observed.links.map((link) => [link.name, link]))
   const started = new Set<string>()
   const start = (process: ProcessSpec): void => {
-    if (started.has(process.name)) return
+    if (started.has(process.name) || observed.processes[process.name] !== undefined) return
     started.add(process.name)
-    const running = observed.processes[process.name]
-    if (running === processFingerprint(process)) return
-    if (running !== undefined) steps.push({ do: 'stop-process', name: process.name })
     steps.push({ do: 'start-process', process })
   }
   for (const link of desired.links) {
     if (link.kind === 'existing') continue
-    let present = seen.get(link.name)
-    // The device of a wireguard-go that is stopped first goes with it.
-    const maker = wireguardProcess(link.name)
-    if (maker in observed.processes && !desired.processes.some((p) => p.name === maker)) present = undefined
-    if (present && !sameMake(link, present)) {
-      steps.push({ do: 'delete-link', name: link.name })
-      present = undefined
-    }
+    const present = seen.get(link.name)
     if (link.kind === 'wireguard') {
       // A wireguard-go process makes the device, and the device goes with it.
-      const process = link.userspace ? desired.processes.find((p) => p.name === maker) : undefined
-      if (process) {
-        if (observed.processes[maker] !== processFingerprint(process)) present = undefined
-        start(process)
-      } else if (!present) steps.push({ do: 'add-link', link })
+      const maker = link.userspace ? desired.processes.find((p) => p.name === wireguardProcess(link.name)) : undefined
+      if (maker) start(maker)
+      else if (!present) steps.push({ do: 'add-link', link })
       if (!present || !sameWireguard(link, observed)) steps.push({ do: 'configure-wireguard', link })
     } else if (!present) steps.push({ do: 'add-link', link })
     if (!present || present.mtu !== link.mtu || !present.up) {
@@ -102,23 +84,6 @@ function linkSteps(desired: Desired, observed: Observed): Step[] {
   }
   for (const process of desired.processes) start(process)
   return steps
-}
-
-/** The process that makes a userspace WireGuard link (see TunnelPieces.processes). */
-const wireguardProcess = (link: string): string => `wireguard-${link}`
-
-function sameMake(link: LinkSpec, present: ObservedLink): boolean {
-  if (link.kind === 'vxlan') {
-    return (
-      present.vxlan !== null &&
-      present.vxlan.vni === link.vni &&
-      present.vxlan.local === link.local &&
-      present.vxlan.remote === link.remote &&
-      present.vxlan.port === link.port
-    )
-  }
-  if (link.kind === 'wireguard') return link.userspace ? present.kind === 'tun' : present.kind === 'wireguard'
-  return link.kind === 'existing' || present.kind === 'tun'
 }
 
 function sameWireguard(link: Extract<LinkSpec, { kind: 'wireguard' }>, observed: Observed): boolean {
@@ -183,9 +148,9 @@ function sysctlSteps(
 const allForwarding = 'net.ipv6.conf.all.forwarding'
 const isDeviceForwarding6 = (key: string): boolean =>
   key.startsWith('net.ipv6.conf.') && key.endsWith('.forwarding') && key !== allForwarding
-const heldByAll = (key: string, desired: Desired): boolean => isDeviceForwarding6(key) && allForwarding in desired.sysctls
+const heldByAll = (key: string, desired: Desired): boolean =>
+  isDeviceForwarding6(key) && allForwarding in desired.sysctls
 const restoreRank = (key: string): number => (key === allForwarding ? 0 : opensForwarding(key) ? 1 : 2)
-const deviceOf = (key: string): string => /^net\.ipv[46]\.conf\.(.+)\.[a-z_]+$/.exec(key)?.[1] ?? ''
 
 function perDevice(observed: Observed, kept: Found): Record<string, string> {
   const entries = Object.entries(observed.sysctls).filter(
@@ -196,9 +161,7 @@ function perDevice(observed: Observed, kept: Found): Record<string, string> {
 
 /** What the ledger may forget once the restoring steps are done. */
 export function stillFound(found: Found, desired: Desired): Found {
-  return Object.fromEntries(
-    Object.entries(found).filter(([key]) => key in desired.sysctls || heldByAll(key, desired)),
-  )
+  return Object.fromEntries(Object.entries(found).filter(([key]) => key in desired.sysctls || heldByAll(key, desired)))
 }
 
 function staleAddresses(desired: Desired, observed: Observed): Step[] {
@@ -213,13 +176,15 @@ function staleAddresses(desired: Desired, observed: Observed): Step[] {
 
 function staleLinks(desired: Desired, observed: Observed): Step[] {
   const wanted = new Set(desired.links.map((link) => link.name))
-  return observed.links
-    .filter((link) => isOurDevice(link.name) && !wanted.has(link.name))
-    // A wireguard-go device goes when its process stops.
-    .filter((link) => observed.processes[wireguardProcess(link.name)] === undefined)
-    // VXLAN before the WireGuard that it rides on.
-    .sort((a, b) => (a.name.startsWith('fmw') ? 1 : 0) - (b.name.startsWith('fmw') ? 1 : 0))
-    .map((link) => ({ do: 'delete-link', name: link.name }))
+  return (
+    observed.links
+      .filter((link) => isOurDevice(link.name) && !wanted.has(link.name))
+      // A wireguard-go device goes when its process stops.
+      .filter((link) => observed.processes[wireguardProcess(link.name)] === undefined)
+      // VXLAN before the WireGuard that it rides on.
+      .sort((a, b) => (a.name.startsWith('fmw') ? 1 : 0) - (b.name.startsWith('fmw') ? 1 : 0))
+      .map((link) => ({ do: 'delete-link', name: link.name }))
+  )
 }
 
 function staleProcesses(desired: Desired, observed: Observed): Step[] {

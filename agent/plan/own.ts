@@ -24,7 +24,7 @@ export const routeTable = (tunnel: number): number => 5180 + tunnel
  */
 export const markMask = 0xff000000
 /** Connections whose first packet came from tunnel i: their replies go back into it. */
-export const fromTunnel = (tunnel: number): number => ((tunnel << 25) >>> 0)
+export const fromTunnel = (tunnel: number): number => (tunnel << 25) >>> 0
 /** Connections whose first packet goes into tunnel i: what follows it goes there too. */
 export const intoTunnel = (tunnel: number): number => ((tunnel << 25) | (1 << 24)) >>> 0
 /** The routing mark of tunnel i; `routeMask` leaves out the kind. */
@@ -38,7 +38,12 @@ export const zone = (tunnel: number): number => 5180 + tunnel
 export const tunnelDevice = (tunnel: number): string => `fm${tunnel}`
 /** WireGuard under VXLAN. */
 export const underDevice = (tunnel: number): string => `fmw${tunnel}`
-export const isOurDevice = (name: string): boolean => /^fmw?\d{1,2}$/.test(name)
+export const isOurDevice = (name: string): boolean => deviceIndex(name) !== undefined
+/** The tunnel that a device of ours belongs to. */
+export const deviceIndex = (name: string): number | undefined => {
+  const match = /^fmw?(\d{1,2})$/.exec(name)
+  return match ? Number(match[1]) : undefined
+}
 
 export const paths = {
   lib: '/usr/local/lib/fleetmove',

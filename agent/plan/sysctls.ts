@@ -10,10 +10,16 @@ import { isOurDevice } from './own.js'
 interface Input {
   spec: HostSpec
   observed: Observed
+  /** What keys were before us (the ledger's), where we have changed them. */
+  found: Readonly<Record<string, string>>
   /** Devices by which clients' packets come in. */
   uplinks: readonly string[]
   tunnelDevices: readonly string[]
 }
+
+/** What a key was before us; undefined where it doesn't exist (yet). */
+const before = ({ found, observed }: Pick<Input, 'found' | 'observed'>, key: string): string | undefined =>
+  found[key] ?? observed.sysctls[key]
 
 const forwarding4 = (device: string): string => `net.ipv4.conf.${device}.forwarding`
 const forwarding6 = 'net.ipv6.conf.all.forwarding'
@@ -23,10 +29,11 @@ const acceptRa = (device: string): string => `net.ipv6.conf.${device}.accept_ra`
 export function sysctlKeys(observed: Pick<Observed, 'links'>): string[] {
   return [
     forwarding6,
+    // Writing `all` writes this and every device's, so each must be known to be put back.
+    'net.ipv6.conf.default.forwarding',
     ...observed.links.flatMap(({ name }) => [
       forwarding4(name),
       `net.ipv4.conf.${name}.rp_filter`,
-      // Writing `all` writes every device's, so each must be known to be put back.
       `net.ipv6.conf.${name}.forwarding`,
       acceptRa(name),
     ]),
@@ -49,7 +56,9 @@ export function desiredSysctls(input: Input): Record<string, string> {
   if (usesIpv6(input.spec)) {
     for (const device of input.uplinks) {
       // A forwarding host ignores router advertisements unless this is 2, and turning forwarding on
-      // drops the default routes that it learned from them (addrconf_fixup_forwarding).
+      // drops the default routes that it learned from them (addrconf_fixup_forwarding). One that
+      // forwarded before us has done without them, and must go on so.
+      if (before(input, `net.ipv6.conf.${device}.forwarding`) === '1') continue
       const value = input.observed.sysctls[acceptRa(device)]
       if (value === '1' || value === '2') wanted[acceptRa(device)] = '2'
     }
@@ -64,22 +73,15 @@ const usesIpv6 = (spec: HostSpec): boolean =>
   spec.services.some((service) => service.routes.some((route) => familyOf(route.address) === 6))
 
 /**
- * Where forwarding is our doing, and must carry only what is ours. `found` holds what a key was
- * before us; a key that isn't in it and is off now will be opened by this apply.
+ * Where forwarding is our doing, and must carry only what is ours: a key that is off now, or was
+ * before we opened it.
  */
-export function openedDevices(input: {
-  observed: Observed
-  found: Readonly<Record<string, string>>
-  uplinks: readonly string[]
-  tunnelDevices: readonly string[]
-}): { opened4: string[]; opened6: boolean } {
-  const before = (key: string): string | undefined => input.found[key] ?? input.observed.sysctls[key]
-  const uplinks = input.uplinks.filter((device) => before(forwarding4(device)) !== '1')
-  return {
-    // A tunnel device is ours, whatever its default was.
-    opened4: [...new Set([...uplinks, ...input.tunnelDevices])].sort(),
-    opened6: before(forwarding6) !== '1',
-  }
+export function openedDevices(input: Omit<Input, 'spec'>): { opened4: string[]; opened6: boolean } {
+  const opened = [...input.uplinks, ...input.tunnelDevices].filter(
+    // A device that we made is ours, whatever its default was.
+    (device) => isOurDevice(device) || before(input, forwarding4(device)) !== '1',
+  )
+  return { opened4: [...new Set(opened)].sort(), opened6: before(input, forwarding6) !== '1' }
 }
 
 /** Keys that open forwarding: they are set last, when the guard stands, and put back first. */
