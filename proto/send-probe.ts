@@ -117,8 +117,14 @@ function startTcp(spec: ProbeSpec): RunningProbe {
 
   function timedOut(): void {
     const within = `within ${spec.timeoutMs} ms`
-    if (!standing) return finish('timeout', `no connection to ${target} ${within}`)
-    if (answer.length === 0) return finish('timeout', `connected to ${target}, but no answer came ${within}`)
+    if (!standing) {
+      finish('timeout', `no connection to ${target} ${within}`)
+      return
+    }
+    if (answer.length === 0) {
+      finish('timeout', `connected to ${target}, but no answer came ${within}`)
+      return
+    }
     const stalled =
       answer.length < answerHeaderLength
         ? `the greeting came back, the ${size} bytes sent did not arrive whole`

@@ -19,8 +19,8 @@ export interface Drain {
 const mostClients = 20
 
 /**
- * Counts the service's established TCP connections and its UDP flows that talk both ways (assured),
- * with one walk through connection tracking. Sockets that nothing tracks (opened before our table
+ * Counts the service's established TCP connections and its UDP flows that have talked both ways for
+ * two seconds (the kernel's "assured"), with one walk through connection tracking. Sockets that nothing tracks (opened before our table
  * made the kernel track) are counted too, each connection once.
  */
 export async function drain(conntrack: Conntrack, service: ServiceSpec): Promise<Drain> {

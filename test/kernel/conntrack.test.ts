@@ -126,6 +126,7 @@ inOwnNamespace(__filename, () => {
     await listen(8080)
     await open(own, 80, client, 30_000)
     execFileSync('nft', ['-f', '/run/rules.nft'])
+    writeFileSync('/proc/sys/net/netfilter/nf_conntrack_acct', '1')
   })
   afterAll(() => {
     conntrack.close()
@@ -152,6 +153,9 @@ inOwnNamespace(__filename, () => {
       reply: { source: own, sourcePort: 8080, destination: client, destinationPort: 30_002 },
     })
     expect(find(own6, 30_003)).toMatchObject({ family: 6, original: { source: own6, destinationPort: 80 } })
+    // At least SYN, SYN-ACK and ACK, of 52 bytes and more each.
+    expect(find(own, 30_001)?.counters?.packets).toBeGreaterThanOrEqual(3)
+    expect(find(own, 30_001)?.counters?.bytes).toBeGreaterThanOrEqual(156)
     expect(find(own, 30_001)?.timeout).toBeGreaterThan(60)
     expect(await countEntries()).toBeGreaterThanOrEqual(4)
   })
@@ -240,6 +244,21 @@ inOwnNamespace(__filename, () => {
     }
     expect(counted).toMatchObject({ forwarded: 2, answered: 4, answeredFromTunnel: 1 })
     expect(counted.clients[0]).toEqual({ client, connections: 5 })
+  })
+
+  test('drain counts UDP that talks both ways, and not what only asked once', async () => {
+    const inject = (port: number, status: string): void => {
+      const flow = ['-p', 'udp', '-s', client, '-d', own, '--sport', String(port), '--dport', '53']
+      execFileSync('conntrack', ['-I', ...flow, '-t', '60', '-u', status], { stdio: 'ignore' })
+    }
+    inject(32_000, 'SEEN_REPLY,ASSURED')
+    inject(32_001, 'SEEN_REPLY')
+    expect(await drain(conntrack, dns)).toMatchObject({
+      forwarded: 0,
+      answered: 1,
+      clients: [{ client, connections: 1 }],
+    })
+    expect(await purgeUdp(conntrack, dns)).toBe(2)
   })
 
   test('arrivals and counters', async () => {
