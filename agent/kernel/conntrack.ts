@@ -243,7 +243,8 @@ function decodeEntry(payload: Buffer): ConntrackEntry | undefined {
     else if (type === cta.zone) zone = payload.readUInt16BE(start)
     else if (type === cta.countersOriginal || type === cta.countersReply) {
       counters = addCounters(counters, payload, start, end)
-    })
+    }
+  })
   // Assigned in a callback, which the compiler doesn't follow.
   const [first, answer] = [original as DecodedTuple | undefined, reply as DecodedTuple | undefined]
   if (!first || !answer) return undefined
