@@ -1,10 +1,11 @@
 // `npm run build`: leaves dist/, where node dist/cli/main.js is fleetmove. Bundled rather than compiled
 // file by file: one file a command starts in half the time.
+
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { chmod, cp, mkdir, rm } from 'node:fs/promises'
+import { chmod, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { spawnSync } from 'node:child_process'
 import { build } from 'esbuild'
 import { bundleAgent } from './bundle-agent.mjs'
 
@@ -17,12 +18,14 @@ const generated = spawnSync(join(root, 'node_modules/.bin/buf'), ['generate', '.
 })
 if (generated.status !== 0) process.exit(generated.status ?? 1)
 
-await rm(join(root, 'dist'), { recursive: true, force: true })
-await bundleAgent()
-await mkdir(join(root, 'dist/cli'), { recursive: true })
+// Another place lets a build stand beside one that is in use.
+const dist = process.env.FLEETMOVE_DIST ?? join(root, 'dist')
+await rm(dist, { recursive: true, force: true })
+await bundleAgent(join(dist, 'agent'))
+await mkdir(join(dist, 'cli'), { recursive: true })
 await build({
   entryPoints: [join(root, 'cli/main.ts')],
-  outdir: join(root, 'dist/cli'),
+  outdir: join(dist, 'cli'),
   bundle: true,
   splitting: true,
   platform: 'node',
@@ -44,4 +47,4 @@ await build({
   legalComments: 'none',
   logLevel: 'warning',
 })
-await chmod(join(root, 'dist/cli/main.js'), 0o755)
+await chmod(join(dist, 'cli/main.js'), 0o755)

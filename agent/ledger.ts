@@ -65,7 +65,11 @@ export class Ledger {
     try {
       await mkdir(dirname(this.path), { recursive: true, mode: 0o700 })
       await rm(temporary, { force: true })
-      const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+      const file = await open(
+        temporary,
+        constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+        0o600,
+      )
       try {
         await file.writeFile(`${format} ${checksum(text)}\n${text}\n`)
         await file.sync()

@@ -28,10 +28,15 @@ export async function serve(): Promise<number> {
     leave = () => resolve('left')
   })
   const server = new Server()
-  server.addService(AgentService, agentService(host, () => leave()))
+  server.addService(
+    AgentService,
+    agentService(host, () => leave()),
+  )
   await rm(paths.socket, { force: true })
   await new Promise<void>((resolve, reject) =>
-    server.bindAsync(`unix:${paths.socket}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve())),
+    server.bindAsync(`unix:${paths.socket}`, ServerCredentials.createInsecure(), (error) =>
+      error ? reject(error) : resolve(),
+    ),
   )
   await chmod(paths.socket, 0o600)
   log('serves', { version, socket: paths.socket })

@@ -1,6 +1,6 @@
 /** The gRPC service: decode, call, encode. What comes in is checked before anything is done with it. */
 import { hostname } from 'node:os'
-import type { sendUnaryData, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js'
+import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc/grpc-js'
 import { z } from 'zod'
 import * as codec from '../proto/codec.js'
 import { errorToStatus } from '../proto/error-wire.js'
@@ -12,8 +12,8 @@ import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
 import { sendProbe, startProbe } from '../proto/send-probe.js'
 import { readArrivals, readOpened } from './flows/arrivals.js'
 import { drain } from './flows/drain.js'
-import { establishedForwarded } from './flows/forwarded.js'
 import { findFlow } from './flows/find-flow.js'
+import { establishedForwarded } from './flows/forwarded.js'
 import { purgeUdp } from './flows/purge-udp.js'
 import { awaitHealthy, type HealthCheck } from './health.js'
 import type { Host } from './host.js'
@@ -100,7 +100,8 @@ function checkOf(check: Omit<z.infer<typeof requests.health>, 'service' | 'timeo
   const { kind, url, command, address, port } = check
   if (kind === 'http') return { kind, url }
   if (kind === 'command') return { kind, command }
-  if (address === '' || port === 0) throw new FleetmoveError('invalid', { message: 'health: tcp needs an address and a port' })
+  if (address === '' || port === 0)
+    throw new FleetmoveError('invalid', { message: 'health: tcp needs an address and a port' })
   return { kind, address, port }
 }
 

@@ -1,7 +1,8 @@
 /** What every command that works on a fleet shares: the file, progress, secrets, the time limit. */
-import { FleetmoveError } from '../proto/model/error.js'
+
 import { loadFleet } from '../controller/config/load-fleet.js'
 import type { Context } from '../controller/world.js'
+import { FleetmoveError } from '../proto/model/error.js'
 import { askSecret } from './ask-secret.js'
 import type { GlobalOptions } from './program.js'
 import { progressFor } from './render/progress.js'

@@ -27,7 +27,8 @@ export function rollback(context: Context, names: readonly string[]): Promise<Sw
     refusePlanned(world, services)
     const back: Switched[] = []
     for (const service of inOrder(services).reverse()) {
-      if (world.states.get(service.name)?.stage !== 'forwarding') back.push(await switchService(world, service, service.from))
+      if (world.states.get(service.name)?.stage !== 'forwarding')
+        back.push(await switchService(world, service, service.from))
     }
     return back
   })

@@ -21,7 +21,11 @@ export interface Change {
  * @param check runs while the change is on trial; when it throws, the change is taken back.
  * @returns how many hosts differed from the new state.
  */
-export async function change(world: World, wanted: Change, check: () => Promise<void> = async () => {}): Promise<number> {
+export async function change(
+  world: World,
+  wanted: Change,
+  check: () => Promise<void> = async () => {},
+): Promise<number> {
   const generation = world.generation + 1
   const specs = hostSpecs({ fleet: world.fleet, locals: world.locals, ...wanted, generation })
   const changed = [...specs.values()].filter((spec) => !sameState(spec, world.specs.get(spec.host)))
@@ -64,6 +68,9 @@ async function takeBack(world: World, changed: readonly HostSpec[], generation: 
   results.forEach((result, i) => {
     if (result.status === 'fulfilled') return
     const reason = result.reason instanceof FleetmoveError ? result.reason.message : String(result.reason)
-    world.progress.note(changed[i]!.host, `can't be told to take the change back (${reason}); it will do so alone within ${confirmWithinMs / 1000} s`)
+    world.progress.note(
+      changed[i]!.host,
+      `can't be told to take the change back (${reason}); it will do so alone within ${confirmWithinMs / 1000} s`,
+    )
   })
 }

@@ -2,8 +2,8 @@
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { Service } from './config/fleet.js'
-import { journal, readJournal } from './journal.js'
 import { inParallel } from './in-parallel.js'
+import { journal, readJournal } from './journal.js'
 import { cleanUp, releaseServices } from './release.js'
 import { selectServices } from './select-services.js'
 import { agentOf, type Context, type World, withWorld } from './world.js'
@@ -54,7 +54,8 @@ export function finalize(context: Context, options: FinalizeOptions): Promise<Fi
       world.progress.note('finalize', `--force: ${established} connections by the old address are cut`)
     }
     await releaseServices(world, services)
-    for (const service of services) await journal(world.fleet, { type: 'stage', service: service.name, stage: 'finalized' })
+    for (const service of services)
+      await journal(world.fleet, { type: 'stage', service: service.name, stage: 'finalized' })
     await cleanUp(world)
     return { finalized: services.map((service) => service.name), cut: established }
   })
@@ -76,7 +77,9 @@ async function survey(
   services: readonly Service[],
   quietMs: number,
 ): Promise<{ stragglers: Straggler[]; established: number }> {
-  const probers = new Set((await readJournal(world.fleet)).flatMap((entry) => (entry.type === 'proof' ? entry.probers : [])))
+  const probers = new Set(
+    (await readJournal(world.fleet)).flatMap((entry) => (entry.type === 'proof' ? entry.probers : [])),
+  )
   const found = await inParallel(new Set(services.map((service) => service.from)), async (host) => {
     const status = await agentOf(world, host).status(maxArrivals)
     return status.services.filter((each) => services.some((s) => s.name === each.name && s.from === host))
@@ -102,7 +105,9 @@ function gate(stragglers: Straggler[], established: number, quietMs: number): Fl
   const more = clients.size > 5 ? ` and ${clients.size - 5} more` : ''
   const parts = [
     ...(clients.size > 0
-      ? [`${clients.size} ${clients.size === 1 ? 'client' : 'clients'} came by the old address within the last ${Math.round(quietMs / 1000)} s (${named}${more})`]
+      ? [
+          `${clients.size} ${clients.size === 1 ? 'client' : 'clients'} came by the old address within the last ${Math.round(quietMs / 1000)} s (${named}${more})`,
+        ]
       : []),
     ...(established > 0 ? [`${established} connections by it are still open`] : []),
   ]

@@ -19,16 +19,18 @@ export type JournalEntry = JournalEvent & { at: string }
 
 /** XDG Base Directory: state that is worth keeping, and no configuration. */
 const directory = (): string => join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'fleetmove')
-const pathOf = (fleet: Fleet): string => join(directory(), `${fleet.name}.jsonl`)
+export const journalPath = (fleet: Fleet): string => join(directory(), `${fleet.name}.jsonl`)
 
 export async function journal(fleet: Fleet, event: JournalEvent): Promise<void> {
   await mkdir(directory(), { recursive: true, mode: 0o700 })
-  await appendFile(pathOf(fleet), `${JSON.stringify({ at: new Date().toISOString(), ...event })}\n`, { mode: 0o600 })
+  await appendFile(journalPath(fleet), `${JSON.stringify({ at: new Date().toISOString(), ...event })}\n`, {
+    mode: 0o600,
+  })
 }
 
 /** All entries, oldest first; a line that a crash tore is passed over. */
 export async function readJournal(fleet: Fleet): Promise<JournalEntry[]> {
-  const text = await readFile(pathOf(fleet), 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readFile(journalPath(fleet), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return ''
     throw error
   })
@@ -39,4 +41,16 @@ export async function readJournal(fleet: Fleet): Promise<JournalEntry[]> {
       return []
     }
   })
+}
+
+/** The last stage that this machine has brought a service to. */
+export function lastStage(entries: readonly JournalEntry[], service: Name): Stage | undefined {
+  const last = entries.filter((entry) => entry.type === 'stage' && entry.service === service).at(-1)
+  return last?.type === 'stage' ? last.stage : undefined
+}
+
+/** The hosts know nothing any more of services that are finalized. */
+export async function finalizedServices(fleet: Fleet): Promise<Set<Name>> {
+  const entries = await readJournal(fleet)
+  return new Set([...fleet.services.keys()].filter((name) => lastStage(entries, name) === 'finalized'))
 }

@@ -14,7 +14,12 @@ const healthMs = 30_000
  * Does nothing for a service without a lifecycle: its operator runs it on both sides.
  * @throws FleetmoveError 'health' with what the command printed.
  */
-export async function runLifecycle(world: World, service: Service, action: 'start' | 'stop', host: Name): Promise<void> {
+export async function runLifecycle(
+  world: World,
+  service: Service,
+  action: 'start' | 'stop',
+  host: Name,
+): Promise<void> {
   const { lifecycle } = service
   if (!lifecycle) return
   await timed(world.progress, service.name, `${action} on ${host}`, async () => {

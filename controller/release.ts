@@ -10,19 +10,22 @@ import type { World } from './world.js'
 /** Nothing of these services is forwarded any more; the tunnels stay. */
 export async function releaseServices(world: World, services: readonly Service[]): Promise<void> {
   const states = new Map(world.states)
-  for (const service of services) states.set(service.name, { stage: 'planned', active: states.get(service.name)!.active })
+  for (const service of services)
+    states.set(service.name, { stage: 'planned', active: states.get(service.name)!.active })
   await change(world, { states, pairs: world.pairs })
 }
 
 /**
  * Every host on which no service is under way any more is left as it was found: first the agents take
  * everything back, then their files go.
- * @returns the hosts that were cleaned.
+ * @returns the hosts on which something of ours was.
  */
 export async function cleanUp(world: World): Promise<Name[]> {
   const busy = new Set<Name>()
   for (const { a, b } of neededPairs(world.fleet)) {
-    const between = [...world.fleet.services.values()].filter((s) => [s.from, s.to].every((host) => host === a || host === b))
+    const between = [...world.fleet.services.values()].filter((s) =>
+      [s.from, s.to].every((host) => host === a || host === b),
+    )
     if (between.some((service) => world.states.get(service.name)?.stage !== 'planned')) {
       busy.add(a)
       busy.add(b)
@@ -30,7 +33,8 @@ export async function cleanUp(world: World): Promise<Name[]> {
   }
   const idle = [...world.sites.values()].filter((site) => !busy.has(site.name))
   if (busy.size === 0) idle.push(...world.vantages.values())
-  await inParallel(idle, (site) =>
+  const touched = idle.filter((site) => site.touched)
+  await inParallel(touched, (site) =>
     timed(
       world.progress,
       site.name,
@@ -44,9 +48,9 @@ export async function cleanUp(world: World): Promise<Name[]> {
       (steps) => `${steps} changes taken back`,
     ),
   )
-  for (const site of idle) {
+  for (const site of touched) {
     world.agents.delete(site.name)
     world.specs.delete(site.name)
   }
-  return idle.map((site) => site.name)
+  return touched.map((site) => site.name)
 }

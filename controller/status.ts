@@ -3,7 +3,7 @@ import type * as wire from '../proto/gen/fleetmove.js'
 import type { Stage } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { inParallel } from './in-parallel.js'
-import { type JournalEntry, readJournal } from './journal.js'
+import { type JournalEntry, lastStage, readJournal } from './journal.js'
 import { selectServices } from './select-services.js'
 import { type Context, withWorld } from './world.js'
 
@@ -57,11 +57,12 @@ export function status(context: Context, names: readonly string[]): Promise<Flee
       services: selectServices(world.fleet, names).map((service) => {
         const { stage, active } = world.states.get(service.name)!
         const forwarder = active === service.from ? service.to : service.from
+        const finalized = stage === 'planned' && lastStage(entries, service.name) === 'finalized'
         const of = (host: Name) => replies.get(host)?.services.find((each) => each.name === service.name)
         return {
           name: service.name,
-          stage: stage === 'planned' && lastStage(entries, service.name) === 'finalized' ? 'finalized' : stage,
-          active: stage === 'planned' && lastStage(entries, service.name) === 'finalized' ? service.to : active,
+          stage: finalized ? 'finalized' : stage,
+          active: finalized ? service.to : active,
           from: service.from,
           to: service.to,
           forwarded: of(forwarder)?.forwarded ?? 0,
@@ -90,13 +91,6 @@ export function status(context: Context, names: readonly string[]): Promise<Flee
       absent: [...world.sites.keys()].filter((host) => !world.agents.has(host)),
     }
   })
-}
-
-/** The hosts know nothing any more of a service that is finalized; this machine's journal does. */
-function lastStage(entries: readonly JournalEntry[], service: Name): Stage | undefined {
-  const own = entries.filter((entry) => entry.type === 'stage' && entry.service === service)
-  const last = own.at(-1)
-  return last?.type === 'stage' ? last.stage : undefined
 }
 
 function lastProof(entries: readonly JournalEntry[], service: Name): ServiceLine['lastProof'] {

@@ -50,7 +50,9 @@ export async function awaitTunnels(world: World, pairs: readonly TunnelPair[]): 
       `${a} ↔ ${b}`,
       'tunnel',
       async () => {
-        const replies = await inParallel([a, b], (host) => agentOf(world, host).awaitTunnel(ends[host]!.index, tunnelUpMs))
+        const replies = await inParallel([a, b], (host) =>
+          agentOf(world, host).awaitTunnel(ends[host]!.index, tunnelUpMs),
+        )
         const down = replies.find((reply) => !reply.up)
         if (down) {
           const { driver, port, remote } = ends[a]!
@@ -71,11 +73,16 @@ async function newPair(world: World, a: Name, b: Name, index: number): Promise<T
   const endFacts = (host: Name): TunnelEndFacts => ({ host, facts: tunnelFacts(facts(host)) })
   const choice = chooseTunnel(world.fleet.tunnel.driver, endFacts(a), endFacts(b))
   if (!choice.ok) {
-    throw new AggregateError(choice.problems.map(({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint })))
+    throw new AggregateError(
+      choice.problems.map(({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint })),
+    )
   }
   world.progress.note(`${a} ↔ ${b}`, `${choice.driver}: ${choice.reason}`)
-  const direct = choice.driver === 'direct' ? directEnds({ a, b, fleet: world.fleet, facts: (host) => facts(host) }) : undefined
-  const [ofA, ofB] = await inParallel([a, b], (host) => pairHost(world, host, choice.driver, choice.userspace[host === a ? 'a' : 'b'], direct?.get(host)))
+  const direct =
+    choice.driver === 'direct' ? directEnds({ a, b, fleet: world.fleet, facts: (host) => facts(host) }) : undefined
+  const [ofA, ofB] = await inParallel([a, b], (host) =>
+    pairHost(world, host, choice.driver, choice.userspace[host === a ? 'a' : 'b'], direct?.get(host)),
+  )
   const outer = outerAddresses(ofA!, ofB!)
   if (!outer) {
     throw new FleetmoveError('preflight', {
@@ -86,11 +93,22 @@ async function newPair(world: World, a: Name, b: Name, index: number): Promise<T
   const port = tunnelPort(world.fleet.tunnel.port, index)
   const mtu = direct
     ? Math.min(...[...direct.values()].map((end) => end.mtu))
-    : tunnelMtu(await pathMtu(world, { name: a, ip: outer.a }, { name: b, ip: outer.b }, port), choice.driver, outer.family, choice.userspace.a || choice.userspace.b)
+    : tunnelMtu(
+        await pathMtu(world, { name: a, ip: outer.a }, { name: b, ip: outer.b }, port),
+        choice.driver,
+        outer.family,
+        choice.userspace.a || choice.userspace.b,
+      )
   return makePair({ fleet: world.fleet, index, driver: choice.driver, mtu, hosts: [ofA!, ofB!], outer })
 }
 
-async function pairHost(world: World, host: Name, driver: TunnelDriver, userspace: boolean, direct: DirectEnd | undefined): Promise<PairHost> {
+async function pairHost(
+  world: World,
+  host: Name,
+  driver: TunnelDriver,
+  userspace: boolean,
+  direct: DirectEnd | undefined,
+): Promise<PairHost> {
   const addresses = world.locals.get(host)!
   const kind = driver === 'openvpn' ? 'openvpn' : 'wireguard'
   return {
@@ -105,18 +123,31 @@ async function pairHost(world: World, host: Name, driver: TunnelDriver, userspac
 }
 
 /** Measured both ways, on the tunnel's own port: the smaller one counts. Bytes of the whole IP packet. */
-async function pathMtu(world: World, a: { name: Name; ip: Ip }, b: { name: Name; ip: Ip }, port: number): Promise<number> {
+async function pathMtu(
+  world: World,
+  a: { name: Name; ip: Ip },
+  b: { name: Name; ip: Ip },
+  port: number,
+): Promise<number> {
   return timed(
     world.progress,
     `${a.name} ↔ ${b.name}`,
     `path on UDP port ${port}`,
     async () => {
       const sizes: number[] = []
-      for (const [from, to] of [[a, b], [b, a]] as const) {
+      for (const [from, to] of [
+        [a, b],
+        [b, a],
+      ] as const) {
         const token = randomBytes(16)
         const reflector = await agentOf(world, to.name).reflect(port, token)
         try {
-          const reply = await agentOf(world, from.name).measurePath({ remote: to.ip, port, token, timeoutMs: measureMs })
+          const reply = await agentOf(world, from.name).measurePath({
+            remote: to.ip,
+            port,
+            token,
+            timeoutMs: measureMs,
+          })
           if (!reply.reached) {
             throw new FleetmoveError('tunnel', {
               message: `UDP port ${port} of ${to.name} (${to.ip}) can't be reached from ${from.name}: ${reply.detail}`,

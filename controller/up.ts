@@ -3,7 +3,7 @@ import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
 import { inParallel } from './in-parallel.js'
-import { journal } from './journal.js'
+import { finalizedServices, journal, journalPath } from './journal.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { preflight } from './plan/preflight.js'
 import { neededPairs } from './plan/tunnel-pair.js'
@@ -26,13 +26,15 @@ export interface UpResult {
 export function up(context: Context): Promise<UpResult> {
   return withWorld(context, async (world) => {
     checkHosts(world)
+    await refuseFinished(world)
     await installAgents(world)
     await refresh(world)
     const pairs = await pairsFor(world)
     // Receiver before sender: tunnels and their marks stand on both hosts before anything is sent into them.
     let changed = await change(world, { states: world.states, pairs }, () => awaitTunnels(world, pairs))
     const states = new Map(world.states)
-    const services = selectServices(world.fleet, [])
+    const finalized = await finalizedServices(world.fleet)
+    const services = selectServices(world.fleet, []).filter((service) => !finalized.has(service.name))
     for (const service of services) {
       if (world.states.get(service.name)?.stage === 'planned') states.set(service.name, forwarding(service.from))
     }
@@ -49,6 +51,19 @@ export function up(context: Context): Promise<UpResult> {
 }
 
 const forwarding = (from: Name): ServiceState => ({ stage: 'forwarding', active: from })
+
+/**
+ * A finished move isn't begun again by mistake: `up` would send the new host's clients back to the old
+ * one, where nothing answers any more.
+ */
+async function refuseFinished(world: World): Promise<void> {
+  const finalized = await finalizedServices(world.fleet)
+  if (finalized.size === 0 || finalized.size < world.fleet.services.size) return
+  throw new FleetmoveError('gate', {
+    message: `every service of fleet "${world.fleet.name}" has been moved and finalized`,
+    hint: `to begin another move, give it another name (fleet: …), or forget this one: rm ${journalPath(world.fleet)}`,
+  })
+}
 
 /** Everything that is in the way on any host, at once, before anything is changed anywhere. */
 export function checkHosts(world: World): void {
@@ -75,7 +90,10 @@ async function installAgents(world: World): Promise<void> {
           return installed
         },
         ({ bytes, started }) =>
-          [bytes > 0 ? `${(bytes / 1e6).toFixed(1)} MB sent` : 'nothing sent', started ? 'started' : 'runs already'].join(', '),
+          [
+            bytes > 0 ? `${(bytes / 1e6).toFixed(1)} MB sent` : 'nothing sent',
+            started ? 'started' : 'runs already',
+          ].join(', '),
       ),
     // Each upload holds a compressed runtime in flight; more at once only share the line.
     8,

@@ -80,12 +80,16 @@ export async function verifyServices(
 ): Promise<Verification> {
   const end = world.progress.begin(services.map((service) => service.name).join(' '), 'verify')
   try {
-    const paths = services.flatMap((service) => pathsOf({ fleet: world.fleet, locals: world.locals, states, pairs }, service))
+    const paths = services.flatMap((service) =>
+      pathsOf({ fleet: world.fleet, locals: world.locals, states, pairs }, service),
+    )
     const probers = probersOf(world)
     const witnesses = await Witnesses.open(world, paths, probers.length)
     try {
       const jobs = probers.flatMap((prober) => paths.map((path) => ({ prober, path })))
-      const proofs = (await inParallel(jobs, ({ prober, path }) => provePath(world, witnesses, prober, path), atOnce)).flat()
+      const proofs = (
+        await inParallel(jobs, ({ prober, path }) => provePath(world, witnesses, prober, path), atOnce)
+      ).flat()
       await remember(world, services, proofs)
       const bad = proofs.filter((proof) => isFailure(proof.verdict)).length
       end(bad === 0 ? `${proofs.length} proofs` : `failed: ${bad} of ${proofs.length} proofs`)
@@ -99,7 +103,8 @@ export async function verifyServices(
   }
 }
 
-export const isFailure = (verdict: Proof['verdict']): boolean => verdict.kind !== 'preserved' && verdict.kind !== 'untested'
+export const isFailure = (verdict: Proof['verdict']): boolean =>
+  verdict.kind !== 'preserved' && verdict.kind !== 'untested'
 
 /** @throws FleetmoveError 'verify' that names the first failures and says what became of the change. */
 export function assertVerified({ proofs }: Verification, consequence: string): void {
@@ -122,21 +127,39 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
     port: path.probePort + 1,
     bytes: sizes[0]!,
   })
-  const proof = (part: Pick<Proof, 'ingress' | 'address' | 'port' | 'what' | 'bytes' | 'verdict' | 'receipt'>): Proof => ({
+  const proof = (
+    part: Pick<Proof, 'ingress' | 'address' | 'port' | 'what' | 'bytes' | 'verdict' | 'receipt'>,
+  ): Proof => ({
     service: path.service.name,
     prober: prober.name,
     protocol: path.protocol,
     ...part,
   })
-  const judge = (port: number, result: ProbeResult, rest: Partial<VerdictInput>, throughTunnel = true): Proof['verdict'] => {
-    if (straight.reply.outcome === 'error' && result.outcome === 'error') return { kind: 'untested', cause: result.detail }
+  const judge = (
+    port: number,
+    result: ProbeResult,
+    bytes: number,
+    rest: Partial<VerdictInput>,
+    throughTunnel = true,
+  ): Proof['verdict'] => {
+    if (straight.reply.outcome === 'error' && result.outcome === 'error')
+      return { kind: 'untested', cause: result.detail }
     return verdict({
-      spec: { protocol: path.protocol, address: throughTunnel ? path.ingress.public : path.active.public, port, connectOnly: false },
+      spec: {
+        protocol: path.protocol,
+        address: throughTunnel ? path.ingress.public : path.active.public,
+        port,
+        connectOnly: false,
+        bytes,
+      },
       result,
       receipt: null,
       straight: straight.receipt ?? null,
       flow: null,
-      forwarder: { name: path.ingress.host, addresses: [path.ingress.public, path.ingress.local, ...path.tunnelAddresses] },
+      forwarder: {
+        name: path.ingress.host,
+        addresses: [path.ingress.public, path.ingress.local, ...path.tunnelAddresses],
+      },
       origin: { name: path.active.host },
       throughTunnel,
       ...rest,
@@ -158,15 +181,23 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
         what: 'probe',
         bytes,
         receipt,
-        verdict: judge(path.probePort, reply, { receipt: receipt ?? null }),
+        verdict: judge(path.probePort, reply, bytes, { receipt: receipt ?? null }),
       }),
     )
   }
   for (const { port, forwardedPort } of path.listeners) {
     for (const side of [path.ingress, path.active]) {
       const through = side === path.ingress
-      const { reply, flow } = await proveListener(world, prober, path, side.public, port, through ? forwardedPort : port, straight)
-      const spec = { protocol: path.protocol, address: side.public, port, connectOnly: true }
+      const { reply, flow } = await proveListener(
+        world,
+        prober,
+        path,
+        side.public,
+        port,
+        through ? forwardedPort : port,
+        straight,
+      )
+      const spec = { protocol: path.protocol, address: side.public, port, connectOnly: true, bytes: 0 }
       proofs.push(
         proof({
           ingress: side.host,
@@ -175,7 +206,7 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
           what: 'listener',
           bytes: 0,
           receipt: undefined,
-          verdict: judge(port, reply, { spec, flow }, through),
+          verdict: judge(port, reply, 0, { spec, flow }, through),
         }),
       )
     }
@@ -198,7 +229,16 @@ async function proveListener(
   seenPort: number,
   straight: Sent,
 ): Promise<{ reply: ProbeResult; flow: FlowEvidence }> {
-  const connection = prober.hold({ protocol: 'tcp', address, port, token: randomBytes(16), bytes: 0, timeoutMs: probeMs, connectOnly: true, holdMs })
+  const connection = prober.hold({
+    protocol: 'tcp',
+    address,
+    port,
+    token: randomBytes(16),
+    bytes: 0,
+    timeoutMs: probeMs,
+    connectOnly: true,
+    holdMs,
+  })
   const connected = await connection.connected
   const client = (straight.receipt?.source ?? connected?.source) as Ip | '' | undefined
   const none: FlowEvidence = { found: false, evidence: '', tunnel: 0, detail: 'there was no connection to look for' }
@@ -244,7 +284,11 @@ class Witnesses {
     return witnesses
   }
 
-  async send(prober: Prober, host: Name, to: { protocol: Protocol; address: Ip; port: number; bytes: number }): Promise<Sent> {
+  async send(
+    prober: Prober,
+    host: Name,
+    to: { protocol: Protocol; address: Ip; port: number; bytes: number },
+  ): Promise<Sent> {
     const token = this.unused.get(host)?.pop()
     if (!token) throw new Error(`no token left for ${host}`)
     const reply = await prober.send({ ...to, token, timeoutMs: probeMs, connectOnly: false, holdMs: 0 })

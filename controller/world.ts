@@ -48,7 +48,10 @@ export async function openWorld({ fleet, progress, site }: Context): Promise<Wor
       ...[...fleet.hosts.values()].map(({ name, ssh, become }) => ({ into: sites, name, ssh, become })),
       ...[...fleet.vantages.values()].map(({ name, ssh }) => ({ into: vantages, name, ssh, become: 'none' as const })),
     ]
-    await inParallel(targets, async ({ into, ...target }) => void into.set(target.name, await Site.connect(target, site)))
+    await inParallel(
+      targets,
+      async ({ into, ...target }) => void into.set(target.name, await Site.connect(target, site)),
+    )
     const world: World = {
       fleet,
       progress,
@@ -128,11 +131,17 @@ function findLocals(fleet: Fleet, sites: ReadonlyMap<Name, Site>): Locals {
   const locals = new Map<Name, ResolvedAddress[]>()
   for (const host of fleet.hosts.values()) {
     const facts = sites.get(host.name)!.facts
-    const device = (family: 4 | 6): string | undefined => facts.defaultRoutes.find((route) => route.family === family)?.device
+    const device = (family: 4 | 6): string | undefined =>
+      facts.defaultRoutes.find((route) => route.family === family)?.device
     const interfaces = facts.addresses.map(({ device, address }) => ({ device, ip: address as Ip }))
     const resolved = resolveLocals(host.addresses, interfaces, { 4: device(4), 6: device(6) })
     if (resolved.ok) locals.set(host.name, resolved.addresses)
-    else problems.push(...resolved.problems.map(({ message, hint }) => new FleetmoveError('preflight', { message, hint, host: host.name })))
+    else
+      problems.push(
+        ...resolved.problems.map(
+          ({ message, hint }) => new FleetmoveError('preflight', { message, hint, host: host.name }),
+        ),
+      )
   }
   if (problems.length === 1) throw problems[0]
   if (problems.length > 1) throw new AggregateError(problems)

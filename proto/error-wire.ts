@@ -5,8 +5,24 @@ import { type ErrorCode, FleetmoveError } from './model/error.js'
 
 const key = 'fleetmove-error-bin'
 const codes = [
-  'usage', 'unreachable', 'host-key', 'preflight', 'conflict', 'locked', 'stale', 'not-converged', 'kernel', 'tunnel',
-  'verify', 'health', 'rolled-back', 'gate', 'ledger', 'timeout', 'invalid', 'internal',
+  'usage',
+  'unreachable',
+  'host-key',
+  'preflight',
+  'conflict',
+  'locked',
+  'stale',
+  'not-converged',
+  'kernel',
+  'tunnel',
+  'verify',
+  'health',
+  'rolled-back',
+  'gate',
+  'ledger',
+  'timeout',
+  'invalid',
+  'internal',
 ] as const satisfies readonly ErrorCode[]
 const parts = z.object({ code: z.enum(codes), message: z.string(), hint: z.string().optional() })
 
@@ -20,7 +36,10 @@ export function errorToStatus(error: unknown): Partial<ServiceError> {
 }
 
 const internal = (error: unknown): FleetmoveError =>
-  new FleetmoveError('internal', { message: `the agent failed: ${error instanceof Error ? error.message : String(error)}`, cause: error })
+  new FleetmoveError('internal', {
+    message: `the agent failed: ${error instanceof Error ? error.message : String(error)}`,
+    cause: error,
+  })
 
 /** The error that the agent threw, with the host's name; a broken channel becomes 'unreachable', a passed deadline 'timeout'. */
 export function errorFromStatus(error: ServiceError, host: string, call: string): FleetmoveError {

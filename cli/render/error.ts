@@ -14,7 +14,8 @@ export function printError(error: unknown, options: { json: boolean; verbose: bo
     const message = each instanceof Error ? each.message : String(each)
     process.stderr.write(`${style('red', 'error:')} ${where}${message}\n`)
     if (known?.hint) process.stderr.write(`${style('dim', '  next:')} ${known.hint}\n`)
-    if (!known || known.code === 'internal') process.stderr.write('  this is a fault of fleetmove: please report it with -v\n')
+    if (!known || known.code === 'internal')
+      process.stderr.write('  this is a fault of fleetmove: please report it with -v\n')
     if (options.verbose && each instanceof Error) process.stderr.write(`${trail(each)}\n`)
   }
 }
@@ -25,7 +26,8 @@ const parts = (error: unknown): unknown[] => (error instanceof AggregateError ? 
 function asJson(error: unknown): Record<string, unknown> {
   if (!(error instanceof FleetmoveError)) return { code: 'internal', message: String(error) }
   const { code, message, hint, host } = error
-  const detail = error.cause instanceof Error && 'stragglers' in error.cause ? { stragglers: error.cause.stragglers } : {}
+  const detail =
+    error.cause instanceof Error && 'stragglers' in error.cause ? { stragglers: error.cause.stragglers } : {}
   return { code, message, hint, host, ...detail }
 }
 

@@ -35,7 +35,11 @@ function lineProgress(verbose: boolean): Progress {
         const failed = result === 'failed'
         const seconds = ((performance.now() - begun) / 1000).toFixed(1)
         const mark = failed ? style('red', '✗') : style('green', '✓')
-        line(mark, subject, `${what}${result ? ` ${failed ? style('red', result) : result}` : ''} ${style('dim', `${seconds} s`)}`)
+        line(
+          mark,
+          subject,
+          `${what}${result ? ` ${failed ? style('red', result) : result}` : ''} ${style('dim', `${seconds} s`)}`,
+        )
       }
     },
     note: (subject, text) => line(style('yellow', '·'), subject, text),
@@ -51,7 +55,8 @@ function jsonProgress(): Progress {
     begin(subject, what) {
       const begun = performance.now()
       write({ type: 'begin', subject, what })
-      return (result) => write({ type: 'end', subject, what, result: result ?? null, ms: Math.round(performance.now() - begun) })
+      return (result) =>
+        write({ type: 'end', subject, what, result: result ?? null, ms: Math.round(performance.now() - begun) })
     },
     note: (subject, text) => write({ type: 'note', subject, text }),
     detail: (subject, text) => write({ type: 'detail', subject, text }),

@@ -18,10 +18,14 @@ export function statusText(status: FleetStatus): string {
     ]),
   ])
   const tunnels = status.tunnels.map((tunnel) => {
-    const state = tunnel.up ? style('green', `up, ${tunnel.rttMs.toFixed(1)} ms`) : style('red', `down: ${tunnel.detail}`)
+    const state = tunnel.up
+      ? style('green', `up, ${tunnel.rttMs.toFixed(1)} ms`)
+      : style('red', `down: ${tunnel.detail}`)
     return `tunnel ${tunnel.a} ↔ ${tunnel.b}: ${tunnel.driver}, MTU ${tunnel.mtu}, ${state}\n`
   })
-  const drift = status.drift.map(({ host, steps }) => `${style('red', 'drift')} on ${host}: ${steps.join('; ')} (fleetmove up mends it)\n`)
+  const drift = status.drift.map(
+    ({ host, steps }) => `${style('red', 'drift')} on ${host}: ${steps.join('; ')} (fleetmove up mends it)\n`,
+  )
   const absent = status.absent.length > 0 ? [`no agent on: ${status.absent.join(', ')}\n`] : []
   return [services, ...tunnels, ...drift, ...absent].join('')
 }

@@ -18,7 +18,8 @@ export function verificationText({ proofs }: Verification, { all }: { all: boole
   ])
   const bad = proofs.filter((proof) => isFailure(proof.verdict)).length
   const preserved = proofs.filter((proof) => proof.verdict.kind === 'preserved').length
-  const verdict = bad === 0 ? style('green', 'The path works and source addresses survive') : style('red', `${bad} proofs failed`)
+  const verdict =
+    bad === 0 ? style('green', 'The path works and source addresses survive') : style('red', `${bad} proofs failed`)
   return `${table(rows)}${verdict}: ${preserved} of ${proofs.length} proofs.\n`
 }
 

@@ -70,15 +70,13 @@ export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
       }
     },
     identity: async (kind) => (await ask(AgentService.identity, { kind })).identity,
-    reflect: (port, token) =>
-      follow('Reflect', client.reflect({ port, token: Buffer.from(token) }), () => {}),
+    reflect: (port, token) => follow('Reflect', client.reflect({ port, token: Buffer.from(token) }), () => {}),
     measurePath: (request) => ask(AgentService.measurePath, request, request.timeoutMs + graceMs),
     plan: (spec) => ask(AgentService.plan, { spec: encodeHostSpec(spec) }),
     apply: (spec, confirmWithinMs) => ask(AgentService.apply, { spec: encodeHostSpec(spec), confirmWithinMs }),
     confirm: async (generation) => void (await ask(AgentService.confirm, { generation })),
     revert: async (generation) => (await ask(AgentService.revert, { generation })).steps,
-    awaitTunnel: (tunnel, timeoutMs) =>
-      ask(AgentService.awaitTunnel, { tunnel, timeoutMs }, timeoutMs + graceMs),
+    awaitTunnel: (tunnel, timeoutMs) => ask(AgentService.awaitTunnel, { tunnel, timeoutMs }, timeoutMs + graceMs),
     status: (maxArrivals) => ask(AgentService.status, { maxArrivals }),
     witness: (ports, tokens, onReceipt) =>
       follow('Witness', client.witness({ ports, tokens: tokens.map((t) => Buffer.from(t)) }), (event) => {

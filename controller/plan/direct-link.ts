@@ -14,8 +14,15 @@ export interface DirectEnd {
 }
 
 /** @throws FleetmoveError 'preflight' that says what the link lacks. */
-export function directEnds(input: { a: Name; b: Name; fleet: Fleet; facts: (host: Name) => HostFacts }): Map<Name, DirectEnd> {
-  return new Map([input.a, input.b].map((host) => [host, end(host, input.fleet.hosts.get(host)?.direct, input.facts(host))]))
+export function directEnds(input: {
+  a: Name
+  b: Name
+  fleet: Fleet
+  facts: (host: Name) => HostFacts
+}): Map<Name, DirectEnd> {
+  return new Map(
+    [input.a, input.b].map((host) => [host, end(host, input.fleet.hosts.get(host)?.direct, input.facts(host))]),
+  )
 }
 
 function end(host: Name, address: Ip | undefined, facts: HostFacts): DirectEnd {
@@ -30,7 +37,11 @@ function end(host: Name, address: Ip | undefined, facts: HostFacts): DirectEnd {
   const local = facts.addresses.find(
     (known) => known.device === holder.device && known.scope === 'link' && known.address.startsWith('fe80:'),
   )
-  if (!local) return fail(`${holder.device} has no IPv6 link-local address`, `enable IPv6 on it: sysctl net.ipv6.conf.${holder.device}.disable_ipv6=0`)
+  if (!local)
+    return fail(
+      `${holder.device} has no IPv6 link-local address`,
+      `enable IPv6 on it: sysctl net.ipv6.conf.${holder.device}.disable_ipv6=0`,
+    )
   const mtu = facts.links.find((link) => link.name === holder.device)?.mtu ?? 1500
   return { device: holder.device, address4: address, address6: local.address as Ip, mtu }
 }

@@ -99,7 +99,9 @@ function probePairs(input: SpecsInput, host: Name, peer: Name): AddressPair[] {
       if (!found.has(own)) found.set(own, other)
     }
   }
-  return [...found].map(([local, to]) => ({ local, peer: to })).sort((x, y) => familyOf(x.local) - familyOf(y.local) || (x.local < y.local ? -1 : 1))
+  return [...found]
+    .map(([local, to]) => ({ local, peer: to }))
+    .sort((x, y) => familyOf(x.local) - familyOf(y.local) || (x.local < y.local ? -1 : 1))
 }
 
 /**
@@ -117,7 +119,10 @@ export function statesOf(fleet: Fleet, specs: ReadonlyMap<Name, HostSpec>): Map<
       })
       .sort((x, y) => y.generation - x.generation)
     const newest = records[0]?.record
-    states.set(service.name, newest ? { stage: newest.stage, active: newest.active } : { stage: 'planned', active: service.from })
+    states.set(
+      service.name,
+      newest ? { stage: newest.stage, active: newest.active } : { stage: 'planned', active: service.from },
+    )
   }
   return states
 }

@@ -76,7 +76,8 @@ export function outerAddresses(a: PairHost, b: PairHost): { family: Family; a: I
 export const tunnelPort = (base: number, index: number): number => base + index - 1
 
 /** Two ports for probes, well away from those of the tunnels. */
-export const probePort = (base: number, index: number): number => (base < 60_000 ? base + 1000 : base - 1000) + 2 * (index - 1)
+export const probePort = (base: number, index: number): number =>
+  (base < 60_000 ? base + 1000 : base - 1000) + 2 * (index - 1)
 
 export function makePair(input: {
   fleet: Fleet
