@@ -66,6 +66,14 @@ export async function runLifecycle(
   }
 }
 
+export type Hook = 'before_move' | 'after_move' | 'on_rollback'
+
+/** Runs an operator's hook; as `runLifecycle` otherwise. */
+export function runHook(service: Name, hook: Hook, command: string, options: CommandOptions): Promise<CommandEnd> {
+  const environment = { ...options.environment, FLEETMOVE_SERVICE: service, FLEETMOVE_ACTION: hook }
+  return runShell(command, `${service}-${hook.replace('_', '-')}`, { ...options, environment })
+}
+
 /**
  * One shell command line. Daemons that it leaves behind live on, also when the agent ends: under
  * systemd they get a scope of their own, outside the agent's unit.

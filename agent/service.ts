@@ -15,13 +15,14 @@ import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
 import { establishedForwarded } from './flows/forwarded.js'
 import { purgeUdp } from './flows/purge-udp.js'
+import { resetConnections } from './flows/reset.js'
 import { awaitHealthy, type HealthCheck } from './health.js'
 import type { Host } from './host.js'
 import { identity } from './identity.js'
 import { type Conntrack, openConntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
 import { linkStats } from './kernel/link-stats.js'
-import { type LifecycleMeans, runLifecycle } from './lifecycle.js'
+import { type LifecycleMeans, runHook, runLifecycle } from './lifecycle.js'
 import { measurePath, reflect } from './path.js'
 import { paths } from './plan/own.js'
 import { openWitness } from './probe/witness.js'
@@ -67,13 +68,14 @@ const requests = {
   }),
   lifecycle: z.object({
     service: codec.name,
-    action: z.enum(['start', 'stop']),
+    action: z.enum(['start', 'stop', 'before_move', 'after_move', 'on_rollback']),
     lifecycle: z.object({
       // systemd.unit(5) and Docker's names; neither may look like an option.
       unit: z.string().regex(/^([A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254})?$/),
       container: z.string().regex(/^([A-Za-z0-9][A-Za-z0-9_.-]{0,254})?$/),
       start: text,
       stop: text,
+      command: text,
     }),
     environment: z.record(z.string().regex(/^FLEETMOVE_[A-Z]{1,32}$/), z.string().max(1024)),
     timeoutMs: milliseconds(anHour),
@@ -177,7 +179,9 @@ export function agentService(host: Host, leave: () => void): AgentServer {
     ),
     lifecycle: unary(async (request: wire.LifecycleRequest) => {
       const { service, action, lifecycle, environment, timeoutMs } = decode('lifecycle', requests.lifecycle, request)
-      return runLifecycle(service, action, meansOf(lifecycle), { environment, timeoutMs })
+      const options = { environment, timeoutMs }
+      if (action === 'start' || action === 'stop') return runLifecycle(service, action, meansOf(lifecycle), options)
+      return runHook(service, action, lifecycle.command, options)
     }),
     health: unary(async (request: wire.HealthRequest) => {
       const { service, timeoutMs, ...check } = decode('health', requests.health, request)
@@ -187,6 +191,9 @@ export function agentService(host: Host, leave: () => void): AgentServer {
       const { answered, clients } = await drain(conntrack, serviceOf(host, request))
       return { established: answered, clients }
     }),
+    reset: unary(async (request: wire.ResetRequest) => ({
+      connections: await resetConnections(serviceOf(host, request)),
+    })),
     purgeUdp: unary(async (request: wire.PurgeUdpRequest) => ({
       flows: await purgeUdp(conntrack, serviceOf(host, request)),
     })),

@@ -1,4 +1,5 @@
 /** Starting, stopping and asking after a service's process, on the host where its agent does it. */
+import type * as wire from '../proto/gen/fleetmove.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { Service } from './config/fleet.js'
@@ -10,6 +11,8 @@ import { agentOf, type World } from './world.js'
 const lifecycleMs = 120_000
 const healthMs = 30_000
 
+const noLifecycle = { unit: '', container: '', start: '', stop: '', command: '' }
+
 /**
  * Does nothing for a service without a lifecycle: its operator runs it on both sides.
  * @throws FleetmoveError 'health' with what the command printed.
@@ -20,18 +23,35 @@ export async function runLifecycle(
   action: 'start' | 'stop',
   host: Name,
 ): Promise<void> {
-  const { lifecycle } = service
-  if (!lifecycle) return
+  if (!service.lifecycle) return
+  const { kind: _kind, ...means } = service.lifecycle
+  await perform(world, service, action, host, { ...noLifecycle, ...means })
+}
+
+export type Hook = 'before_move' | 'after_move' | 'on_rollback'
+
+/**
+ * Runs a hook, if the service has it.
+ * @throws FleetmoveError 'health' with what it printed.
+ */
+export async function runHook(world: World, service: Service, hook: Hook, host: Name): Promise<void> {
+  const { beforeMove, afterMove, onRollback } = service.hooks
+  const command = { before_move: beforeMove, after_move: afterMove, on_rollback: onRollback }[hook]
+  if (command !== undefined) await perform(world, service, hook, host, { ...noLifecycle, command })
+}
+
+async function perform(
+  world: World,
+  service: Service,
+  action: 'start' | 'stop' | Hook,
+  host: Name,
+  lifecycle: wire.Lifecycle,
+): Promise<void> {
   await timed(world.progress, service.name, `${action} on ${host}`, async () => {
     const reply = await agentOf(world, host).lifecycle({
       service: service.name,
       action,
-      lifecycle: {
-        unit: lifecycle.kind === 'unit' ? lifecycle.unit : '',
-        container: lifecycle.kind === 'container' ? lifecycle.container : '',
-        start: lifecycle.kind === 'run' ? lifecycle.start : '',
-        stop: lifecycle.kind === 'run' ? lifecycle.stop : '',
-      },
+      lifecycle,
       environment: {
         FLEETMOVE_FLEET: world.fleet.name,
         FLEETMOVE_FROM: service.from,
@@ -41,8 +61,9 @@ export async function runLifecycle(
       timeoutMs: lifecycleMs,
     })
     if (reply.ok) return
+    const output = reply.output.trim()
     throw new FleetmoveError('health', {
-      message: `${action} of ${service.name} failed (${reply.ended})${reply.output.trim() ? `: ${reply.output.trim()}` : ''}`,
+      message: `${action} of ${service.name} failed (${reply.ended})${output ? `: ${output}` : ''}`,
       hint: `run it by hand on ${host}, mend it, and run the command again`,
       host,
     })

@@ -1,17 +1,21 @@
 /** TCP sockets of this network namespace, by sock_diag(7): what `ss` reads. */
 import type { Ip } from '../../proto/model/address.js'
+import { FleetmoveError } from '../../proto/model/error.js'
 import { addressFamily, bytesToIp } from './ip-bytes.js'
-import { netlinkProtocol, openRaw } from './netlink.js'
+import { isErrno, netlinkProtocol, openRaw } from './netlink.js'
 
 export interface TcpSocket {
+  /** How the kernel names exactly this socket: family, and struct inet_diag_sockid with its cookie. */
+  id: { family: number; bytes: Buffer }
   local: Ip
   localPort: number
   remote: Ip
   remotePort: number
 }
 
-/** SOCK_DIAG_BY_FAMILY. */
+/** SOCK_DIAG_BY_FAMILY and SOCK_DESTROY. */
 const byFamily = 20
+const destroy = 21
 const protocolTcp = 6
 /** Bit TCP_ESTABLISHED (1) of idiag_states. */
 const established = 1 << 1
@@ -19,6 +23,7 @@ const established = 1 << 1
 const requestLength = 56
 /** Of struct inet_diag_msg: idiag_family, …, then the same sockid from byte 4. */
 const idOffset = 4
+const idLength = 48
 const mappedPrefix = Buffer.from('00000000000000000000ffff', 'hex')
 
 /**
@@ -44,6 +49,39 @@ export async function establishedSockets(localPort: number): Promise<TcpSocket[]
   }
 }
 
+/**
+ * Ends connections with a reset to the peer, as `ss -K` does (Linux 4.5, CONFIG_INET_DIAG_DESTROY).
+ * @returns how many; those that had ended by themselves don't count.
+ * @throws FleetmoveError 'kernel' where the kernel can't.
+ */
+export async function destroySockets(sockets: readonly TcpSocket[]): Promise<number> {
+  const netlink = openRaw(netlinkProtocol.sockDiag)
+  let ended = 0
+  try {
+    for (const { id } of sockets) {
+      const request = Buffer.alloc(requestLength)
+      request.writeUInt8(id.family, 0)
+      request.writeUInt8(protocolTcp, 1)
+      request.writeUInt32LE(established, 4)
+      id.bytes.copy(request, requestLength - idLength)
+      try {
+        await netlink.request(destroy, request)
+        ended++
+      } catch (error) {
+        if (isErrno(error, 'ENOENT')) continue
+        if (!isErrno(error, 'EOPNOTSUPP', 'ENOTSUP')) throw error
+        throw new FleetmoveError('kernel', {
+          message: "the kernel can't end established connections (CONFIG_INET_DIAG_DESTROY is missing)",
+          hint: 'write drain_then: leave in fleet.yaml: the connections end when the service stops',
+        })
+      }
+    }
+    return ended
+  } finally {
+    netlink.close()
+  }
+}
+
 function decodeSocket(payload: Buffer): TcpSocket {
   const six = payload[0] === addressFamily(6)
   const address = (offset: number): Ip => {
@@ -52,6 +90,8 @@ function decodeSocket(payload: Buffer): TcpSocket {
     return bytesToIp(mapped ? bytes.subarray(12) : bytes)
   }
   return {
+    // The buffer is the socket's receive buffer, and used again.
+    id: { family: payload[0]!, bytes: Buffer.from(payload.subarray(idOffset, idOffset + idLength)) },
     localPort: payload.readUInt16BE(idOffset),
     remotePort: payload.readUInt16BE(idOffset + 2),
     local: address(idOffset + 4),

@@ -46,6 +46,8 @@ export interface Agent {
   lifecycle(request: wire.LifecycleRequest): Promise<wire.LifecycleReply>
   health(request: wire.HealthRequest): Promise<wire.HealthReply>
   drain(service: Name): Promise<wire.DrainReply>
+  /** @returns how many connections were ended. */
+  reset(service: Name): Promise<number>
   purgeUdp(service: Name): Promise<number>
   leave(generation: number): Promise<string[]>
 }

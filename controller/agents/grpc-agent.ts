@@ -87,6 +87,7 @@ export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
     lifecycle: (request) => ask(AgentService.lifecycle, request, request.timeoutMs + graceMs),
     health: (request) => ask(AgentService.health, request, request.timeoutMs + graceMs),
     drain: (service) => ask(AgentService.drain, { service }),
+    reset: async (service) => (await ask(AgentService.reset, { service })).connections,
     purgeUdp: async (service) => (await ask(AgentService.purgeUdp, { service })).flows,
     leave: async (generation) => (await ask(AgentService.leave, { generation })).steps,
     close: async () => {

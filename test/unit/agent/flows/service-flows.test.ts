@@ -43,6 +43,7 @@ function entry(
   }
 }
 const socket = (localPort: number, remotePort: number): TcpSocket => ({
+  id: { family: 2, bytes: Buffer.alloc(48) },
   local: own,
   localPort,
   remote: client,
