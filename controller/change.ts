@@ -12,42 +12,63 @@ import { agentOf, type World } from './world.js'
 const confirmWithinMs = 60_000
 
 export interface Change {
+  /** Services whose state changes. */
+  states?: ReadonlyMap<Name, ServiceState>
+  pairs?: readonly TunnelPair[]
+  /**
+   * Runs while the change is on trial, with the world as it will be; when it throws, the change is
+   * taken back.
+   */
+  check?: (wanted: Wanted) => Promise<void>
+  /** Hosts that hold the new state already are made sure of, too: their kernels may have drifted. */
+  mend?: boolean
+}
+
+export interface Wanted {
   states: Map<Name, ServiceState>
   pairs: TunnelPair[]
 }
 
 /**
- * Brings every host to the new state, or leaves every host as it was.
- * @param check runs while the change is on trial; when it throws, the change is taken back.
+ * Brings every host to the new state, or leaves every host as it was. Changes of one world wait for
+ * each other.
  * @returns how many hosts differed from the new state.
  */
-export async function change(
-  world: World,
-  wanted: Change,
-  check: () => Promise<void> = async () => {},
-): Promise<number> {
+export function change(world: World, wanted: Change): Promise<number> {
+  const run = world.changing.then(() => changeNow(world, wanted))
+  world.changing = run.catch(() => {})
+  return run
+}
+
+async function changeNow(world: World, { states, pairs, check, mend }: Change): Promise<number> {
+  const wanted: Wanted = {
+    states: new Map([...world.states, ...(states ?? [])]),
+    pairs: [...(pairs ?? world.pairs)],
+  }
   const generation = world.generation + 1
   const specs = hostSpecs({ fleet: world.fleet, locals: world.locals, ...wanted, generation })
   const changed = [...specs.values()].filter((spec) => !sameState(spec, world.specs.get(spec.host)))
-  const kept = [...specs.keys()].filter((host) => !changed.some((spec) => spec.host === host))
-  // A host that holds this state already is only made sure of: its kernel may have drifted.
-  await inParallel(kept, async (host) => {
-    const { steps } = await agentOf(world, host).apply(world.specs.get(host)!, confirmWithinMs)
-    if (steps.length > 0) world.progress.note(host, `put back what had changed: ${steps.join('; ')}`)
-  })
+  if (mend) {
+    const kept = [...specs.keys()].filter((host) => !changed.some((spec) => spec.host === host))
+    await inParallel(kept, (host) => makeSure(world, host))
+  }
   if (changed.length === 0) {
-    await check()
+    await check?.(wanted)
     return 0
   }
+  const confirmed = new Set<Name>()
   try {
     await inParallel(changed, async (spec) => {
       const { steps } = await agentOf(world, spec.host).apply(spec, confirmWithinMs)
       for (const step of steps) world.progress.detail(spec.host, step)
     })
-    await check()
-    await inParallel(changed, ({ host }) => world.sites.get(host)!.anew((agent) => agent.confirm(generation)))
+    await check?.(wanted)
+    await inParallel(changed, async ({ host }) => {
+      await world.sites.get(host)!.anew((agent) => agent.confirm(generation))
+      confirmed.add(host)
+    })
   } catch (error) {
-    await takeBack(world, changed, generation)
+    await takeBack(world, changed, generation, confirmed)
     throw error
   }
   world.generation = generation
@@ -57,20 +78,40 @@ export async function change(
   return changed.length
 }
 
+async function makeSure(world: World, host: Name): Promise<void> {
+  const { steps } = await agentOf(world, host).apply(world.specs.get(host)!, confirmWithinMs)
+  if (steps.length > 0) world.progress.note(host, `put back what had changed: ${steps.join('; ')}`)
+}
+
 /** A state is the same whatever its generation. */
 const sameState = (spec: HostSpec, held: HostSpec | undefined): boolean =>
   held !== undefined && isDeepStrictEqual({ ...spec, generation: 0 }, { ...held, generation: 0 })
 
-/** Agents that can't be told any more undo it alone when their time is up. */
-async function takeBack(world: World, changed: readonly HostSpec[], generation: number): Promise<void> {
-  world.generation = generation
-  const results = await Promise.allSettled(changed.map(({ host }) => agentOf(world, host).revert(generation)))
+/** Agents that can't be told any more undo it alone when their time is up; so the others must, too. */
+async function takeBack(
+  world: World,
+  changed: readonly HostSpec[],
+  generation: number,
+  confirmed: ReadonlySet<Name>,
+): Promise<void> {
+  world.generation = generation + 1
+  const results = await Promise.allSettled(
+    changed.map(async ({ host }) => {
+      const agent = agentOf(world, host)
+      if (!confirmed.has(host)) return void (await agent.revert(generation))
+      const before = world.specs.get(host) ?? { ...changed[0]!, host, tunnels: [], services: [] }
+      const spec = { ...before, generation: world.generation }
+      await agent.apply(spec, confirmWithinMs)
+      await agent.confirm(spec.generation)
+      world.specs.set(host, spec)
+    }),
+  )
   results.forEach((result, i) => {
     if (result.status === 'fulfilled') return
     const reason = result.reason instanceof FleetmoveError ? result.reason.message : String(result.reason)
     world.progress.note(
       changed[i]!.host,
-      `can't be told to take the change back (${reason}); it will do so alone within ${confirmWithinMs / 1000} s`,
+      `can't be told to take the change back (${reason}); what isn't confirmed it undoes alone within ${confirmWithinMs / 1000} s`,
     )
   })
 }

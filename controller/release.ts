@@ -3,16 +3,18 @@ import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
 import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
+import type { ServiceState } from './plan/host-specs.js'
 import { neededPairs } from './plan/tunnel-pair.js'
 import { timed } from './progress.js'
 import type { World } from './world.js'
 
 /** Nothing of these services is forwarded any more; the tunnels stay. */
 export async function releaseServices(world: World, services: readonly Service[]): Promise<void> {
-  const states = new Map(world.states)
-  for (const service of services)
-    states.set(service.name, { stage: 'planned', active: states.get(service.name)!.active })
-  await change(world, { states, pairs: world.pairs })
+  const planned = (service: Service): ServiceState => ({
+    stage: 'planned',
+    active: world.states.get(service.name)!.active,
+  })
+  await change(world, { states: new Map(services.map((service) => [service.name, planned(service)])) })
 }
 
 /**

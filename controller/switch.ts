@@ -5,7 +5,7 @@ import { change } from './change.js'
 import type { Service } from './config/fleet.js'
 import { drain } from './drain.js'
 import { journal } from './journal.js'
-import { awaitHealth, runLifecycle } from './lifecycle.js'
+import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
 import { assertVerified, verifyServices } from './verify.js'
@@ -36,6 +36,7 @@ export async function switchService(world: World, service: Service, target: Name
     // The intent first: whoever runs the command again after a crash knows what was under way.
     await set(world, service, { stage: 'moving', active: origin })
     try {
+      await runHook(world, service, 'before_move', origin)
       await runLifecycle(world, service, 'start', target)
       await awaitHealth(world, service, target)
       switchMs = await point(world, service, target)
@@ -45,35 +46,35 @@ export async function switchService(world: World, service: Service, target: Name
     }
   }
   const undrained = await drain(world, service, origin)
+  if (undrained > 0 && service.drainThen === 'reset') await reset(world, service, origin)
   await purgeUdp(world, service)
   await runLifecycle(world, service, 'stop', origin)
   await set(world, service, { stage: finished, active: target })
+  await runHook(world, service, finished === 'moved' ? 'after_move' : 'on_rollback', target)
   await journal(world.fleet, { type: 'stage', service: service.name, stage: finished })
   return { service: service.name, active: target, switchMs, undrained }
 }
 
 /** New connections to `target`, on both hosts, in one transaction each; back again unless probes prove it. */
 async function point(world: World, service: Service, target: Name): Promise<number> {
-  const states = withState(world, service, { stage: 'moving', active: target })
   const begun = performance.now()
   let ms = 0
   const end = world.progress.begin(service.name, `switch to ${target}`)
-  await change(world, { states, pairs: world.pairs }, async () => {
-    ms = performance.now() - begun
-    end(`${ms.toFixed(0)} ms`)
-    const verification = await verifyServices(world, [service], states, world.pairs)
-    assertVerified(verification, 'the switch was taken back')
+  await change(world, {
+    states: new Map([[service.name, { stage: 'moving', active: target }]]),
+    check: async (wanted) => {
+      ms = performance.now() - begun
+      end(`${ms.toFixed(0)} ms`)
+      const verification = await verifyServices(world, [service], wanted)
+      assertVerified(verification, 'the switch was taken back')
+    },
   })
   await journal(world.fleet, { type: 'switch', service: service.name, to: target, ms })
   return ms
 }
 
 async function set(world: World, service: Service, state: ServiceState): Promise<void> {
-  await change(world, { states: withState(world, service, state), pairs: world.pairs })
-}
-
-function withState(world: World, service: Service, state: ServiceState): Map<Name, ServiceState> {
-  return new Map([...world.states, [service.name, state]])
+  await change(world, { states: new Map([[service.name, state]]) })
 }
 
 async function giveUp(world: World, service: Service, target: Name, state: ServiceState): Promise<void> {
@@ -82,6 +83,7 @@ async function giveUp(world: World, service: Service, target: Name, state: Servi
     // are forwarded again first.
     await set(world, service, state)
     await runLifecycle(world, service, 'stop', target)
+    await runHook(world, service, 'on_rollback', state.active)
   } catch (error) {
     world.progress.note(service.name, `cleaning up on ${target} failed: ${(error as Error).message}`)
   }
@@ -95,6 +97,11 @@ function rolledBack(service: Service, origin: Name, cause: unknown): FleetmoveEr
     ...(known?.host === undefined ? {} : { host: known.host }),
     cause,
   })
+}
+
+async function reset(world: World, service: Service, host: Name): Promise<void> {
+  const work = (): Promise<number> => agentOf(world, host).reset(service.name)
+  await timed(world.progress, service.name, `reset on ${host}`, work, (ended) => `${ended} connections`)
 }
 
 /** UDP knows no end of a connection: what is left goes to the new side with its next datagram. */

@@ -31,20 +31,23 @@ export function up(context: Context): Promise<UpResult> {
     await refresh(world)
     const pairs = await pairsFor(world)
     // Receiver before sender: tunnels and their marks stand on both hosts before anything is sent into them.
-    let changed = await change(world, { states: world.states, pairs }, () => awaitTunnels(world, pairs))
-    const states = new Map(world.states)
+    let changed = await change(world, { pairs, mend: true, check: () => awaitTunnels(world, pairs) })
+    const states = new Map<Name, ServiceState>()
     const finalized = await finalizedServices(world.fleet)
     const services = selectServices(world.fleet, []).filter((service) => !finalized.has(service.name))
     for (const service of services) {
       if (world.states.get(service.name)?.stage === 'planned') states.set(service.name, forwarding(service.from))
     }
     let verification: Verification = { proofs: [] }
-    changed += await change(world, { states, pairs }, async () => {
-      verification = await verifyServices(world, services, states, pairs)
-      assertVerified(verification, 'forwarding was taken back')
+    changed += await change(world, {
+      states,
+      check: async (wanted) => {
+        verification = await verifyServices(world, services, wanted)
+        assertVerified(verification, 'forwarding was taken back')
+      },
     })
     for (const service of services) {
-      await journal(world.fleet, { type: 'stage', service: service.name, stage: states.get(service.name)!.stage })
+      await journal(world.fleet, { type: 'stage', service: service.name, stage: world.states.get(service.name)!.stage })
     }
     return { changed, verification }
   })

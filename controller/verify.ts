@@ -10,12 +10,11 @@ import type { Protocol } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import type { FlowEvidence, ProbeResult, Receipt } from '../proto/model/probe.js'
 import type { Running } from './agents/agent.js'
+import type { Wanted } from './change.js'
 import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { journal } from './journal.js'
-import type { States } from './plan/host-specs.js'
 import { type Path, pathsOf } from './plan/probe-paths.js'
-import type { TunnelPair } from './plan/tunnel-pair.js'
 import { type Verdict, type VerdictInput, verdict } from './plan/verdict.js'
 import { type Prober, probersOf } from './probers.js'
 import { selectServices } from './select-services.js'
@@ -67,16 +66,15 @@ export function verify(context: Context, names: readonly string[]): Promise<Veri
         hint: 'run `fleetmove up` first',
       })
     }
-    return verifyServices(world, services, world.states, world.pairs)
+    return verifyServices(world, services, world)
   })
 }
 
-/** Verifies services as they stand in `states`, which may still be on trial. */
+/** Verifies services as they stand in `wanted`, which may still be on trial. */
 export async function verifyServices(
   world: World,
   services: readonly Service[],
-  states: States,
-  pairs: readonly TunnelPair[],
+  { states, pairs }: Wanted,
 ): Promise<Verification> {
   const end = world.progress.begin(services.map((service) => service.name).join(' '), 'verify')
   try {

@@ -33,6 +33,8 @@ export interface World {
   locals: Locals
   /** The highest that any host has taken. */
   generation: number
+  /** The change that is under way: the next one waits for it. */
+  changing: Promise<unknown>
 }
 
 /**
@@ -63,6 +65,7 @@ export async function openWorld({ fleet, progress, site }: Context): Promise<Wor
       pairs: [],
       locals: findLocals(fleet, sites),
       generation: 0,
+      changing: Promise.resolve(),
     }
     await inParallel([...sites.values(), ...vantages.values()], async (each) => {
       const agent = await each.agent()
