@@ -16,7 +16,12 @@ import type { Performers, Step } from './step.js'
 import { readSysctls, sysctlPerformers } from './sysctl.js'
 import { installHint, ToolMissing } from './tool.js'
 import { observeWireguard, wireguardPerformers } from './wireguard.js'
-import { clearWayForWireguardGo, deviceOfWireguardGo, isWireguardGoReady } from './wireguard-go.js'
+import {
+  clearWayForWireguardGo,
+  deviceOfWireguardGo,
+  isWireguardGoReady,
+  sweepAfterWireguardGo,
+} from './wireguard-go.js'
 
 export interface LinuxKernelOptions {
   /** For pid files, logs and rulesets on their way to nft. */
@@ -52,6 +57,7 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
         const device = deviceOfWireguardGo(process)
         return device === null ? null : isWireguardGoReady(netlink, device)
       },
+      sweep: sweepAfterWireguardGo,
     }),
   }
   return {

@@ -152,12 +152,15 @@ export interface ProcessOptions {
    * @returns null where nothing is known of this kind of process: then it must only stay alive a moment
    */
   isReady: (process: ProcessSpec) => Promise<boolean> | null
+  /** Removes what a process leaves behind when it ends, by the process's name. */
+  sweep: (name: string) => void
 }
 
 export const processPerformers = ({
   runDirectory,
   prepare,
   isReady,
+  sweep,
 }: ProcessOptions): Pick<Performers, 'start-process' | 'stop-process'> => {
   const files = (name: string): { pid: string; log: string } => {
     if (!/^[a-z0-9][a-z0-9._-]*$/i.test(name)) {
@@ -171,6 +174,7 @@ export const processPerformers = ({
     const record = readRecord(pid)
     if (record && isAlive(record)) await end(record, name)
     if (record?.config) rmSync(record.config, { force: true })
+    sweep(name)
     rmSync(log, { force: true })
     rmSync(pid, { force: true })
   }

@@ -1,5 +1,5 @@
 /** When a wireguard-go process is ready to be configured (its cross-platform interface: wireguard.com/xplatform). */
-import { existsSync } from 'node:fs'
+import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { basename } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -15,7 +15,24 @@ const endTimeout = 1_000
 export const deviceOfWireguardGo = (process: ProcessSpec): string | null =>
   basename(process.argv[0]!) === 'wireguard-go' ? process.argv.at(-1)! : null
 
-const socketOf = (device: string): string => `/var/run/wireguard/${device}.sock`
+const socketDirectory = '/var/run/wireguard'
+const socketOf = (device: string): string => `${socketDirectory}/${device}.sock`
+
+/**
+ * After a process of that name (see wireguardProcess in agent/plan/make-room.ts) has ended: wireguard-go
+ * makes the directory and leaves it, and its socket too when it is killed. Every other name is passed over.
+ */
+export function sweepAfterWireguardGo(processName: string): void {
+  const device = /^wireguard-(.+)$/.exec(processName)?.[1]
+  if (device === undefined) return
+  rmSync(socketOf(device), { force: true })
+  try {
+    rmdirSync(socketDirectory)
+  } catch (error) {
+    // Sockets of others are in it, or it was never made.
+    if (!['ENOTEMPTY', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  }
+}
 
 /**
  * Removes what bears the name of a device that wireguard-go is to make: a tap of the driver before, or the
