@@ -1,5 +1,6 @@
 /** The command line: words and options only. What a command does is loaded when it is called. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import type { AdvanceCommandOptions } from './commands/advance.js'
 import { exitCodeOf } from './exit-codes.js'
 import { version } from './version.js'
 
@@ -55,8 +56,14 @@ function buildProgram(): Command {
     .argument('[service...]', 'which; or --wave N, or --all')
     .option('--all', 'every service, in the order of waves', false)
     .option('--wave <n>', 'the services of one wave', wholeNumber)
+    .option('--gate', 'stop after each wave (exit 6); run again to go on', false)
+    .option('--parallel <n>', 'how many services of a wave move at the same time', wholeNumber, 1)
+    .option('--max-failures <n>', 'go on with the others until more than this many have stayed behind', count, 0)
+    .option('--canary <steps>', 'shares of clients in percent, e.g. 5,25,100')
+    .option('--bake <time>', 'how long each step of the canary is watched', duration, 30_000)
+    .option('--only <prefixes>', 'clients that go first, e.g. 198.18.0.0/16,2001:db8::/32')
     .action(
-      lazily<{ all: boolean; wave?: number }>(async (names, options) =>
+      lazily<AdvanceCommandOptions>(async (names, options) =>
         (await import('./commands/advance.js')).runAdvance(names, options),
       ),
     )
@@ -124,6 +131,10 @@ function common(program: Command, name: string, description: string): Command {
 function wholeNumber(text: string): number {
   if (/^[1-9]\d{0,5}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('a whole number from 1 is needed.')
+}
+
+function count(text: string): number {
+  return text === '0' ? 0 : wholeNumber(text)
 }
 
 const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }

@@ -1,21 +1,46 @@
-/** `fleetmove advance` and `fleetmove rollback`: services one after another, in the order of waves. */
+/** `fleetmove advance` and `fleetmove rollback`: services in the order of waves. */
 import { FleetmoveError } from '../proto/model/error.js'
+import type { Name } from '../proto/model/names.js'
+import type { CanaryPlan } from './canary.js'
 import type { Service } from './config/fleet.js'
+import { inOrder, wavesOf } from './plan/move-order.js'
 import { selectServices } from './select-services.js'
 import { type Switched, switchService } from './switch.js'
 import { type Context, type World, withWorld } from './world.js'
 
-/** @throws FleetmoveError 'rolled-back' at the first service that doesn't stay on its new host; those before it stay moved. */
-export function advance(context: Context, names: readonly string[], wave?: number): Promise<Switched[]> {
+export interface AdvanceOptions {
+  /** All of the fleet's when empty. */
+  services: readonly string[]
+  wave: number | undefined
+  /** How many services of a wave move at the same time. */
+  parallel: number
+  /** So many services may stay behind before the others are left where they are. */
+  maxFailures: number
+  /** Stop between waves, for somebody to look. */
+  gate: boolean
+  canary: CanaryPlan | undefined
+}
+
+/**
+ * @throws FleetmoveError 'rolled-back' for each service that doesn't stay on its new host (those before it
+ *   stay moved), 'gate' between waves where that was asked for.
+ */
+export function advance(context: Context, options: AdvanceOptions): Promise<Switched[]> {
   return withWorld(context, async (world) => {
-    const services = selectServices(world.fleet, names)
-      .filter((service) => wave === undefined || service.wave === wave)
-      .sort((x, y) => x.wave - y.wave)
+    const services = selectServices(world.fleet, options.services).filter(
+      (service) => options.wave === undefined || service.wave === options.wave,
+    )
     refusePlanned(world, services)
+    refuseUnable(services, options.canary)
+    const waves = wavesOf(services)
     const moved: Switched[] = []
-    for (const service of inOrder(services)) {
-      if (service.strategy === 'recreate') throw notYet(service)
-      if (world.states.get(service.name)?.stage !== 'moved') moved.push(await switchService(world, service, service.to))
+    const failures: unknown[] = []
+    for (const [i, { wave, services: ofWave }] of waves.entries()) {
+      const left = ofWave.filter((service) => world.states.get(service.name)?.stage !== 'moved')
+      await moveWave(world, left, options, moved, failures)
+      if (failures.length > 0) throw together(failures)
+      const next = waves[i + 1]
+      if (options.gate && next && left.length > 0) throw waveGate(wave, next.wave)
     }
     return moved
   })
@@ -25,6 +50,7 @@ export function rollback(context: Context, names: readonly string[]): Promise<Sw
   return withWorld(context, async (world) => {
     const services = selectServices(world.fleet, names)
     refusePlanned(world, services)
+    refuseUnable(services, undefined)
     const back: Switched[] = []
     for (const service of inOrder(services).reverse()) {
       if (world.states.get(service.name)?.stage !== 'forwarding')
@@ -34,20 +60,49 @@ export function rollback(context: Context, names: readonly string[]): Promise<Sw
   })
 }
 
-/** Each after those that it names under `after`; the configuration has refused cycles. */
-function inOrder(services: readonly Service[]): Service[] {
-  const ordered: Service[] = []
-  const place = (service: Service): void => {
-    if (ordered.includes(service)) return
-    for (const name of service.after) {
-      const before = services.find((other) => other.name === name)
-      if (before) place(before)
+/** Services side by side, each after those that it waits for; what fails is collected. */
+async function moveWave(
+  world: World,
+  services: readonly Service[],
+  options: AdvanceOptions,
+  moved: Switched[],
+  failures: unknown[],
+): Promise<void> {
+  const queue = [...services]
+  const running = new Map<Name, Promise<void>>()
+  const mayStart = (service: Service): boolean =>
+    service.after.every((name) => {
+      const state = world.states.get(name)
+      return state?.stage === 'moved' || !services.some((other) => other.name === name)
+    })
+  while (queue.length > 0 || running.size > 0) {
+    const next = failures.length > options.maxFailures ? -1 : queue.findIndex(mayStart)
+    if (next >= 0 && running.size < options.parallel) {
+      const [service] = queue.splice(next, 1) as [Service]
+      const run = switchService(world, service, service.to, options.canary).then(
+        (result) => void moved.push(result),
+        (error) => void failures.push(error),
+      )
+      running.set(
+        service.name,
+        run.finally(() => running.delete(service.name)),
+      )
+      continue
     }
-    ordered.push(service)
+    // Nothing runs and nothing may start: what is left waits for services that stayed behind.
+    if (running.size === 0) return
+    await Promise.race(running.values())
   }
-  for (const service of services) place(service)
-  return ordered
 }
+
+const together = (failures: readonly unknown[]): unknown =>
+  failures.length === 1 ? failures[0] : new AggregateError(failures)
+
+const waveGate = (done: number, next: number): FleetmoveError =>
+  new FleetmoveError('gate', {
+    message: `wave ${done} has moved; wave ${next} waits for your word`,
+    hint: 'look at `fleetmove status`, then run the same command again',
+  })
 
 function refusePlanned(world: World, services: readonly Service[]): void {
   const planned = services.filter((service) => world.states.get(service.name)?.stage === 'planned')
@@ -58,8 +113,13 @@ function refusePlanned(world: World, services: readonly Service[]): void {
   })
 }
 
-const notYet = (service: Service): FleetmoveError =>
-  new FleetmoveError('usage', {
-    message: `${service.name} has strategy: recreate, which this version can't move yet`,
-    hint: 'use strategy: rolling if both sides may run at once',
+function refuseUnable(services: readonly Service[], canary: CanaryPlan | undefined): void {
+  const recreate = services.find((service) => service.strategy === 'recreate')
+  if (!recreate) return
+  throw new FleetmoveError('usage', {
+    message: canary
+      ? `${recreate.name} has strategy: recreate, so it can't run on both hosts for a canary`
+      : `${recreate.name} has strategy: recreate, which this version can't move yet`,
+    hint: canary ? 'leave --canary away for it' : 'use strategy: rolling if both sides may run at once',
   })
+}

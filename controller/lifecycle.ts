@@ -71,7 +71,12 @@ async function perform(
 }
 
 /** @throws FleetmoveError 'health' with the last failure, when the service isn't healthy in time. */
-export async function awaitHealth(world: World, service: Service, host: Name): Promise<void> {
+export async function awaitHealth(
+  world: World,
+  service: Service,
+  host: Name,
+  { quiet, withinMs }: { quiet: boolean; withinMs: number } = { quiet: false, withinMs: healthMs },
+): Promise<void> {
   const { health } = service
   const agent = agentOf(world, host)
   const check = async (address: string, port: number): Promise<void> => {
@@ -82,21 +87,23 @@ export async function awaitHealth(world: World, service: Service, host: Name): P
       command: health.kind === 'command' ? health.command : '',
       address,
       port,
-      timeoutMs: healthMs,
+      timeoutMs: withinMs,
     })
     if (reply.healthy) return
     throw new FleetmoveError('health', {
-      message: `${service.name} isn't healthy within ${healthMs / 1000} s: ${reply.detail}`,
+      message: `${service.name} isn't healthy within ${withinMs / 1000} s: ${reply.detail}`,
       hint: `look at the service on ${host}; correct health: in fleet.yaml if the check is wrong`,
       host,
     })
   }
-  await timed(world.progress, service.name, `health on ${host}`, async () => {
+  const checkAll = async (): Promise<void> => {
     if (health.kind !== 'tcp') return check('', 0)
     for (const listener of service.listen) {
       if (listener.protocol !== 'tcp') continue
       const port = (host === service.from ? listener.oldPort : listener.newPort) ?? listener.ports.from
       for (const pair of servicePairs(world, service)) await check(host === service.from ? pair.old : pair.new, port)
     }
-  })
+  }
+  if (quiet) await checkAll()
+  else await timed(world.progress, service.name, `health on ${host}`, checkAll)
 }

@@ -1,6 +1,7 @@
 /** The switch of one service between its hosts, in either direction: start, health, switch, verify, drain, stop. */
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
+import { type CanaryPlan, canary } from './canary.js'
 import { change } from './change.js'
 import type { Service } from './config/fleet.js'
 import { drain } from './drain.js'
@@ -8,6 +9,7 @@ import { journal } from './journal.js'
 import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
+import { purgeUdp } from './udp.js'
 import { assertVerified, verifyServices } from './verify.js'
 import { agentOf, type World } from './world.js'
 
@@ -27,7 +29,12 @@ export interface Switched {
  * @throws FleetmoveError 'rolled-back' when start, health or verification failed: then the service is
  *   where it was, and what was started on `target` is stopped again.
  */
-export async function switchService(world: World, service: Service, target: Name): Promise<Switched> {
+export async function switchService(
+  world: World,
+  service: Service,
+  target: Name,
+  canaryPlan?: CanaryPlan,
+): Promise<Switched> {
   const origin = target === service.to ? service.from : service.to
   const before = world.states.get(service.name)!
   const finished = target === service.to ? ('moved' as const) : ('forwarding' as const)
@@ -39,12 +46,15 @@ export async function switchService(world: World, service: Service, target: Name
       await runHook(world, service, 'before_move', origin)
       await runLifecycle(world, service, 'start', target)
       await awaitHealth(world, service, target)
+      if (canaryPlan) await canary(world, service, canaryPlan)
       switchMs = await point(world, service, target)
     } catch (cause) {
       await giveUp(world, service, target, { stage: finished === 'moved' ? 'forwarding' : 'moved', active: origin })
       throw rolledBack(service, origin, cause)
     }
   }
+  // Clients that a canary had sent over come back first.
+  if (before.canary && before.active === target) await set(world, service, { stage: 'moving', active: target })
   const undrained = await drain(world, service, origin)
   if (undrained > 0 && service.drainThen === 'reset') await reset(world, service, origin)
   await purgeUdp(world, service)
@@ -102,13 +112,4 @@ function rolledBack(service: Service, origin: Name, cause: unknown): FleetmoveEr
 async function reset(world: World, service: Service, host: Name): Promise<void> {
   const work = (): Promise<number> => agentOf(world, host).reset(service.name)
   await timed(world.progress, service.name, `reset on ${host}`, work, (ended) => `${ended} connections`)
-}
-
-/** UDP knows no end of a connection: what is left goes to the new side with its next datagram. */
-async function purgeUdp(world: World, service: Service): Promise<void> {
-  if (!service.listen.some((listener) => listener.protocol === 'udp')) return
-  for (const host of [service.from, service.to]) {
-    const purge = (): Promise<number> => agentOf(world, host).purgeUdp(service.name)
-    await timed(world.progress, service.name, `UDP flows on ${host}`, purge, (flows) => `${flows} moved on`)
-  }
 }

@@ -6,9 +6,16 @@ import { z } from 'zod'
 import type * as wire from './gen/fleetmove.js'
 import { familyOf, type Ip } from './model/address.js'
 import { FleetmoveError } from './model/error.js'
-import type { HostSpec, ServiceRoute } from './model/host-spec.js'
+import {
+  type ForwardAction,
+  forwardOf,
+  type HostSpec,
+  type ServeAction,
+  type ServiceRoute,
+  serveOf,
+} from './model/host-spec.js'
 import type { Name } from './model/names.js'
-import { type Parsed, parseHostIp, parseIp, parseName } from './parse.js'
+import { type Parsed, parseHostIp, parseIp, parseName, parsePrefix } from './parse.js'
 
 const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
   z.string().transform((text, context): T => {
@@ -53,6 +60,15 @@ const portRange = checked(z.object({ from: port, to: port }), (range, fail) => {
   if (range.from > range.to) fail('from must not be above to')
 })
 
+function actionOf(
+  forward: Omit<ForwardAction, 'kind'> | undefined,
+  serve: Omit<ServeAction, 'kind'> | undefined,
+): ServiceRoute['action'] | null {
+  if (forward && serve) return { kind: 'split', forward, serve }
+  if (forward) return { kind: 'forward', ...forward }
+  return serve ? { kind: 'serve', ...serve } : null
+}
+
 /** proto3 has no required messages: an absent one is undefined. */
 const route = z
   .object({
@@ -68,12 +84,12 @@ const route = z
       context.addIssue({ code: 'custom', message })
       return z.NEVER
     }
-    if ((forward === undefined) === (serve === undefined)) return fail('needs either forward or serve')
-    const action = forward
-      ? { kind: 'forward' as const, ...forward }
-      : { kind: 'serve' as const, port: serve?.port ?? 0 }
-    if (action.port !== 0 && ports.from !== ports.to) return fail('another port needs a single port, not a range')
-    if (action.kind === 'forward' && familyOf(action.to) !== familyOf(address)) return fail('families differ')
+    const action = actionOf(forward, serve)
+    if (action === null) return fail('needs forward, serve, or both')
+    const others = [forward?.port ?? 0, serve?.port ?? 0]
+    if (others.some((each) => each !== 0) && ports.from !== ports.to)
+      return fail('another port needs a single port, not a range')
+    if (forward && familyOf(forward.to) !== familyOf(address)) return fail('families differ')
     return { protocol, address, ports, action }
   })
 
@@ -136,6 +152,14 @@ const service = z.object({
   from: name,
   to: name,
   active: name,
+  canary: z
+    .object({
+      perMille: z.int().min(0).max(999),
+      seed: z.int().min(0).max(0xffffffff),
+      prefixes: z.array(parsedBy(parsePrefix)).max(64),
+    })
+    .optional()
+    .transform((value) => value ?? null),
   routes: z.array(route).max(4096),
 })
 
@@ -156,7 +180,9 @@ const hostSpec = checked(
     for (const each of value.services) {
       for (const { action, ports: range } of each.routes) {
         ports += range.to - range.from + 1
-        if (action.kind === 'forward' && !indices.has(action.tunnel)) fail(`${each.name}: no tunnel ${action.tunnel}`)
+        const forward = forwardOf(action)
+        if (forward && !indices.has(forward.tunnel)) fail(`${each.name}: no tunnel ${forward.tunnel}`)
+        if (action.kind === 'split' && each.canary === null) fail(`${each.name}: a split route without a canary`)
       }
     }
     // Each port is an element of a map in the kernel: about 100 bytes.
@@ -218,10 +244,11 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
     ...spec,
     services: spec.services.map((each) => ({
       ...each,
+      canary: each.canary ?? undefined,
       routes: each.routes.map(({ action, ...rest }) => ({
         ...rest,
-        forward: action.kind === 'forward' ? { tunnel: action.tunnel, to: action.to, port: action.port } : undefined,
-        serve: action.kind === 'serve' ? { port: action.port } : undefined,
+        forward: forwardOf(action),
+        serve: serveOf(action),
       })),
     })),
   }

@@ -89,6 +89,24 @@ export function parseHostIp(text: string): Parsed<Ip> {
   return refused(text, `an address of one host that others can reach (this one is ${kind})`)
 }
 
+/**
+ * A prefix, `198.18.0.0/16` or `2001:db8::/32` (RFC 4632, RFC 4291), in canonical text and without bits
+ * beyond its length; a plain address is the prefix of that one host.
+ */
+export function parsePrefix(text: string): Parsed<string> {
+  const allowed = 'an address, or a prefix such as 198.18.0.0/16 or 2001:db8::/32'
+  const [address = '', length, more] = text.split('/')
+  const parsed = parseIp(address)
+  if (!parsed.ok || more !== undefined) return refused(text, allowed)
+  const most = familyOf(parsed.value) === 4 ? 32 : 128
+  if (length === undefined) return taken(`${parsed.value}/${most}`)
+  if (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > most) return refused(text, allowed)
+  const prefix = `${parsed.value}/${length}`
+  const network = most === 32 ? ipaddr.IPv4.networkAddressFromCIDR(prefix) : ipaddr.IPv6.networkAddressFromCIDR(prefix)
+  const base = parseIp(network.toString())
+  return base.ok ? taken(`${base.value}/${length}`) : refused(text, allowed)
+}
+
 /** A name that the operator chose: [a-z0-9-], 1 to 32 characters, beginning with a letter or digit. */
 export function parseName(text: string): Parsed<Name> {
   if (namePattern.test(text)) return taken(text as Name)

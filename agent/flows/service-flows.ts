@@ -1,6 +1,6 @@
 /** Which connections belong to a service, and how they came. Pure. */
 
-import type { Protocol, ServiceRoute, ServiceSpec } from '../../proto/model/host-spec.js'
+import { type Protocol, type ServiceRoute, type ServiceSpec, serveOf } from '../../proto/model/host-spec.js'
 import type { ConntrackEntry } from '../kernel/conntrack.js'
 import type { TcpSocket } from '../kernel/sock-diag.js'
 import { intoTunnel, markMask } from '../plan/own.js'
@@ -50,4 +50,4 @@ export const hasProtocol = (service: ServiceSpec, protocol: Protocol): boolean =
   service.routes.some((route) => route.protocol === protocol)
 
 const inRange = (route: ServiceRoute, port: number): boolean => port >= route.ports.from && port <= route.ports.to
-const servedPort = (route: ServiceRoute): number => (route.action.kind === 'serve' ? route.action.port : 0)
+const servedPort = (route: ServiceRoute): number => serveOf(route.action)?.port ?? 0

@@ -9,7 +9,19 @@
  * nothing: connections, counters and the record of arrivals live on.
  */
 import { type Family, familyOf, hostPort, type Ip } from '../../proto/model/address.js'
-import type { HostSpec, Protocol, ServiceSpec, TunnelSpec } from '../../proto/model/host-spec.js'
+import {
+  type Canary,
+  type ForwardAction,
+  forwardOf,
+  type HostSpec,
+  type Protocol,
+  type ServeAction,
+  type ServiceRoute,
+  type ServiceSpec,
+  serveOf,
+  type TunnelSpec,
+} from '../../proto/model/host-spec.js'
+import type { Name } from '../../proto/model/names.js'
 import type { Ruleset } from './desired.js'
 import { fingerprint } from './fingerprint.js'
 import { fromTunnel, intoTunnel, markMask, routeMark, table, zone } from './own.js'
@@ -50,7 +62,7 @@ export function ruleset(input: RulesetInput): Ruleset {
   const services = [...input.spec.services].sort((a, b) => (a.name < b.name ? -1 : 1))
   const targets: Targets = { byRules: new Map(), names: new Set() }
   const openings: Opening[] = []
-  for (const service of services) openService(service, targets, openings)
+  for (const service of services) openService(input.spec.host, service, targets, openings)
   for (const tunnel of tunnels) openProbes(tunnel, targets, openings)
 
   const counters = services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)])
@@ -213,24 +225,47 @@ const clamp = (mtu: number): string[] => [
   `meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - 60}`,
 ]
 
-function openService(service: ServiceSpec, targets: Targets, openings: Opening[]): void {
+function openService(host: Name, service: ServiceSpec, targets: Targets, openings: Opening[]): void {
   for (const route of service.routes) {
-    const family = familyOf(route.address)
-    const chain =
-      route.action.kind === 'forward'
-        ? target(targets, `fwd-${service.name}`, [
-            `counter name "${forwardedCounter(service.name)}"`,
-            recordArrival(family),
-            ...into(route.action.tunnel, route.action.to, route.action.port),
-          ])
-        : target(targets, `here-${service.name}`, [
-            `counter name "${servedCounter(service.name)}"`,
-            ...(route.action.port === 0 ? [] : [dnat(route.address, route.action.port)]),
-          ])
+    const chain = routeChain(host, service, route, targets)
     for (let port = route.ports.from; port <= route.ports.to; port++) {
-      openings.push({ family, key: openKey(route.address, route.protocol, port), chain })
+      openings.push({ family: familyOf(route.address), key: openKey(route.address, route.protocol, port), chain })
     }
   }
+}
+
+function routeChain(host: Name, service: ServiceSpec, { address, action }: ServiceRoute, targets: Targets): string {
+  const [forward, serve] = [forwardOf(action), serveOf(action)]
+  const there = forward && target(targets, `fwd-${service.name}`, forwardRules(service, familyOf(address), forward))
+  const here = serve && target(targets, `here-${service.name}`, serveRules(service, address, serve))
+  if (!there || !here) return (there ?? here)!
+  const [onNew, onOld] = host === service.to ? [here, there] : [there, here]
+  return target(targets, `split-${service.name}`, splitRules(familyOf(address), service.canary!, onNew, onOld))
+}
+
+const forwardRules = (
+  service: ServiceSpec,
+  family: Family,
+  { tunnel, to, port }: Omit<ForwardAction, 'kind'>,
+): string[] => [`counter name "${forwardedCounter(service.name)}"`, recordArrival(family), ...into(tunnel, to, port)]
+
+const serveRules = (service: ServiceSpec, address: Ip, { port }: Omit<ServeAction, 'kind'>): string[] => [
+  `counter name "${servedCounter(service.name)}"`,
+  ...(port === 0 ? [] : [dnat(address, port)]),
+]
+
+/** The hash is of the client's address alone, so a client stays where it is put, by whichever address it comes. */
+function splitRules(family: Family, canary: Canary, onNew: string, onOld: string): string[] {
+  const ip = family === 4 ? 'ip' : 'ip6'
+  const named = canary.prefixes.filter((prefix) => prefix.includes(':') === (family === 6))
+  return [
+    // A rule each: nft refuses a set of prefixes that overlap.
+    ...named.map((prefix) => `${ip} saddr ${prefix} goto ${onNew}`),
+    ...(canary.perMille > 0
+      ? [`jhash ${ip} saddr mod 1000 seed ${hex(canary.seed)} < ${canary.perMille} goto ${onNew}`]
+      : []),
+    `goto ${onOld}`,
+  ]
 }
 
 function openProbes(tunnel: TunnelSpec, targets: Targets, openings: Opening[]): void {

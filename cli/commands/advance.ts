@@ -1,15 +1,26 @@
 import { advance, rollback } from '../../controller/advance.js'
+import type { CanaryPlan } from '../../controller/canary.js'
+import { parseSteps } from '../../controller/plan/canary-verdict.js'
 import type { Switched } from '../../controller/switch.js'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { parsePrefix } from '../../proto/parse.js'
 import type { GlobalOptions } from '../program.js'
 import { print } from '../render/print.js'
 import { switchedText } from '../render/switched.js'
 import { withFleet } from '../session.js'
 
-export async function runAdvance(
-  names: string[],
-  options: GlobalOptions & { all: boolean; wave?: number },
-): Promise<void> {
+export interface AdvanceCommandOptions {
+  all: boolean
+  wave?: number
+  gate: boolean
+  parallel: number
+  maxFailures: number
+  canary?: string
+  bake: number
+  only?: string
+}
+
+export async function runAdvance(names: string[], options: GlobalOptions & AdvanceCommandOptions): Promise<void> {
   const ways = [names.length > 0, options.all, options.wave !== undefined].filter(Boolean).length
   if (ways !== 1) {
     throw new FleetmoveError('usage', {
@@ -20,11 +31,32 @@ export async function runAdvance(
       hint: 'name services (fleetmove advance web), or a wave (--wave 1), or --all',
     })
   }
-  tell(
-    await withFleet(options, (context) => advance(context, names, options.wave)),
-    options,
-    'Every one of them has moved already.',
-  )
+  const { wave, parallel, maxFailures, gate } = options
+  const plan = { services: names, wave, parallel, maxFailures, gate, canary: canaryPlan(options) }
+  tell(await withFleet(options, (context) => advance(context, plan)), options, 'Every one of them has moved already.')
+}
+
+function canaryPlan({ canary, bake, only }: AdvanceCommandOptions): CanaryPlan | undefined {
+  if (canary === undefined && only === undefined) return undefined
+  const steps = canary === undefined ? [] : parseSteps(canary)
+  if (steps === null) {
+    throw new FleetmoveError('usage', {
+      message: `--canary: found "${canary}", allowed are rising shares in percent up to 100`,
+      hint: 'write e.g. --canary 5,25,100',
+    })
+  }
+  const prefixes = (only ?? '')
+    .split(',')
+    .filter((text) => text !== '')
+    .map(parsePrefix)
+  const bad = prefixes.find((prefix) => !prefix.ok)
+  if (bad && !bad.ok) {
+    throw new FleetmoveError('usage', {
+      message: `--only: found ${bad.found}, allowed: ${bad.allowed}`,
+      hint: 'write e.g. --only 198.18.0.0/16,2001:db8::/32',
+    })
+  }
+  return { steps, bakeMs: bake, only: prefixes.flatMap((prefix) => (prefix.ok ? [prefix.value] : [])) }
 }
 
 export async function runRollback(names: string[], options: GlobalOptions): Promise<void> {

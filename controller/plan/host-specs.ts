@@ -1,6 +1,6 @@
 /** Fleet × tunnels × stages → the whole desired state of every host. Pure. */
 import { familyOf, type Ip } from '../../proto/model/address.js'
-import type { AddressPair, HostSpec, ServiceRoute, ServiceSpec, Stage } from '../../proto/model/host-spec.js'
+import type { AddressPair, Canary, HostSpec, ServiceRoute, ServiceSpec, Stage } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
 import { addressPairs, type ResolvedAddress } from './addressing.js'
@@ -11,6 +11,8 @@ export interface ServiceState {
   stage: Stage
   /** Where the process answers now. */
   active: Name
+  /** Some clients are answered by the new host already, while `active` is still the old one. */
+  canary?: Canary | undefined
 }
 
 export type States = ReadonlyMap<Name, ServiceState>
@@ -53,7 +55,17 @@ function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSp
   const state = input.states.get(service.name)
   if (!state || state.stage === 'planned' || state.stage === 'finalized') return []
   const { name, from, to } = service
-  return [{ name, stage: state.stage, from, to, active: state.active, routes: routes(input, service, host, state) }]
+  return [
+    {
+      name,
+      stage: state.stage,
+      from,
+      to,
+      active: state.active,
+      canary: state.canary ?? null,
+      routes: routes(input, service, host, state),
+    },
+  ]
 }
 
 function routes(input: SpecsInput, service: Service, host: Name, state: ServiceState): ServiceRoute[] {
@@ -64,15 +76,21 @@ function routes(input: SpecsInput, service: Service, host: Name, state: ServiceS
   return servicePairs(input, service).flatMap((addresses) => {
     const [own, other] = host === service.from ? [addresses.old, addresses.new] : [addresses.new, addresses.old]
     return service.listen.map((listener): ServiceRoute => {
-      const port = (state.active === service.from ? listener.oldPort : listener.newPort) ?? 0
+      const portOn = (side: Name): number => {
+        const port = (side === service.from ? listener.oldPort : listener.newPort) ?? 0
+        return port === listener.ports.from ? 0 : port
+      }
+      const forward = { tunnel, to: other, port: portOn(peer) }
+      const serve = { port: portOn(host) }
       return {
         protocol: listener.protocol,
         address: own,
         ports: { ...listener.ports },
-        action:
-          state.active === host
-            ? { kind: 'serve', port: port === listener.ports.from ? 0 : port }
-            : { kind: 'forward', tunnel, to: other, port: port === listener.ports.from ? 0 : port },
+        action: state.canary
+          ? { kind: 'split', forward, serve }
+          : state.active === host
+            ? { kind: 'serve', ...serve }
+            : { kind: 'forward', ...forward },
       }
     })
   })
@@ -121,7 +139,9 @@ export function statesOf(fleet: Fleet, specs: ReadonlyMap<Name, HostSpec>): Map<
     const newest = records[0]?.record
     states.set(
       service.name,
-      newest ? { stage: newest.stage, active: newest.active } : { stage: 'planned', active: service.from },
+      newest
+        ? { stage: newest.stage, active: newest.active, ...(newest.canary ? { canary: newest.canary } : {}) }
+        : { stage: 'planned', active: service.from },
     )
   }
   return states

@@ -63,7 +63,19 @@ export interface ServiceSpec {
   to: Name
   /** Where the process answers now. */
   active: Name
+  /** While only some clients have been moved; routes are then split. */
+  canary: Canary | null
   routes: ServiceRoute[]
+}
+
+/** Which clients the new host answers already, by whichever address they come. */
+export interface Canary {
+  /** Of a thousand client addresses, chosen by a hash of the address. */
+  perMille: number
+  /** Of that hash: the same on both hosts, another for each service. 32 bits. */
+  seed: number
+  /** Clients that go to the new host whatever their hash: canonical address/length. */
+  prefixes: string[]
 }
 
 /** What this host does with packets that open a connection to one address and port range. */
@@ -72,7 +84,7 @@ export interface ServiceRoute {
   /** As it stands on the host (behind one-to-one NAT: the local address). */
   address: Ip
   ports: { from: number; to: number }
-  action: ForwardAction | ServeAction
+  action: ForwardAction | ServeAction | SplitAction
 }
 
 /** Into the tunnel, to the peer's own address; `port` 0 keeps the client's port. */
@@ -87,4 +99,23 @@ export interface ForwardAction {
 export interface ServeAction {
   kind: 'serve'
   port: number
+}
+
+/** Some clients one way and some the other, as the service's canary says. */
+export interface SplitAction {
+  kind: 'split'
+  forward: Omit<ForwardAction, 'kind'>
+  serve: Omit<ServeAction, 'kind'>
+}
+
+/** The way into the tunnel that a route has, if it has one. */
+export function forwardOf(action: ServiceRoute['action']): Omit<ForwardAction, 'kind'> | undefined {
+  if (action.kind === 'split') return action.forward
+  return action.kind === 'forward' ? { tunnel: action.tunnel, to: action.to, port: action.port } : undefined
+}
+
+/** The way to a process on this host that a route has, if it has one. */
+export function serveOf(action: ServiceRoute['action']): Omit<ServeAction, 'kind'> | undefined {
+  if (action.kind === 'split') return action.serve
+  return action.kind === 'serve' ? { port: action.port } : undefined
 }

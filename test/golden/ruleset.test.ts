@@ -46,6 +46,24 @@ const cases: Record<string, RulesetInput> = {
     ),
   ),
   range: on(spec([tunnel(1)], [service('turn', [forward(['udp', [30000, 30011]], pair), serve(['tcp', 3478], new4)])])),
+  canary: on(
+    spec(
+      [tunnel(1)],
+      [
+        service(
+          'web',
+          ([pair, pair6] as const).map((each) => ({
+            ...forward(['tcp', 443], each),
+            action: { kind: 'split', forward: { tunnel: 1, to: each.peer, port: 0 }, serve: { port: 0 } },
+          })),
+          {
+            stage: 'moving',
+            canary: { perMille: 50, seed: 0x5eed, prefixes: ['198.18.0.0/16', '198.18.7.0/24', '2001:db8:c::/48'] },
+          },
+        ),
+      ],
+    ),
+  ),
   'two-tunnels': on(
     spec(
       [tunnel(1), tunnel(2, { peerAddresses: [ip('203.0.113.11')], mtu: 1370 })],

@@ -58,6 +58,7 @@ table inet fleetmove {
 
 const service = (routes: ServiceSpec['routes']): ServiceSpec => ({
   ...{ name: 'web' as Name, stage: 'moving', from: 'old' as Name, to: 'new' as Name, active: 'old' as Name },
+  canary: null,
   routes,
 })
 const web = service([

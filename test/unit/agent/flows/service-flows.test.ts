@@ -12,6 +12,7 @@ const own = ip('203.0.113.10')
 const client = ip('198.18.9.9')
 const service = (...routes: ServiceRoute[]): ServiceSpec => ({
   ...{ name: 'web' as Name, stage: 'moving', from: 'old' as Name, to: 'new' as Name, active: 'new' as Name },
+  canary: null,
   routes,
 })
 const route = (part: Partial<ServiceRoute> = {}): ServiceRoute => ({

@@ -79,6 +79,7 @@ export const service = (
   from: name('old'),
   to: name('new'),
   active: name('old'),
+  canary: null,
   routes,
   ...change,
 })
