@@ -8,7 +8,8 @@ import type { Name } from '../proto/model/names.js'
 import { runShell } from './lifecycle.js'
 
 export type HealthCheck =
-  | { kind: 'tcp'; address: Ip; port: number }
+  /** `from`: the tunnel's own address, whose connections aren't forwarded to the peer. */
+  | { kind: 'tcp'; address: Ip; port: number; from?: Ip | undefined }
   /** Healthy with a status of 200 to 399; redirections are not followed. */
   | { kind: 'http'; url: string }
   /** Healthy with exit code 0. */
@@ -50,7 +51,7 @@ export async function awaitHealthy(
 async function tryOnce(service: Name, check: HealthCheck, limit: number, signal?: AbortSignal): Promise<Health> {
   switch (check.kind) {
     case 'tcp':
-      return tryTcp(check.address, check.port, limit)
+      return tryTcp(check, limit)
     case 'http':
       return tryHttp(check.url, limit)
     case 'command':
@@ -58,10 +59,10 @@ async function tryOnce(service: Name, check: HealthCheck, limit: number, signal?
   }
 }
 
-function tryTcp(address: Ip, port: number, limit: number): Promise<Health> {
+function tryTcp({ address, port, from }: Extract<HealthCheck, { kind: 'tcp' }>, limit: number): Promise<Health> {
   const target = hostPort(address, port)
   return new Promise((resolve) => {
-    const socket = connect({ host: address, port })
+    const socket = connect({ host: address, port, ...(from ? { localAddress: from } : {}) })
     const end = (healthy: boolean, detail: string): void => {
       clearTimeout(timer)
       socket.destroy()

@@ -168,7 +168,15 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
       ...(all.length > 0 ? [`iifname { ${quoted(all)} } accept`] : []),
       ...open,
     ]),
-    base('open-output', 'type nat hook output priority -110', open),
+    base('open-output', 'type nat hook output priority -110', [
+      // The agent asks after the health of the service that stands here, and not of the peer's.
+      ...(['local4', 'local6'] as const).flatMap((end) =>
+        all.length === 0
+          ? []
+          : [`${end === 'local4' ? 'ip' : 'ip6'} saddr { ${tunnels.map((t) => t[end]).join(', ')} } accept`],
+      ),
+      ...open,
+    ]),
     // Empty: their presence makes conntrack choose another source port where two connections' replies
     // would be the same (see zone-prerouting).
     base('unique-input', 'type nat hook input priority 100', []),
@@ -182,9 +190,7 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
           const own = t.peerAddresses.filter((ip) => familyOf(ip) === family)
           if (own.length === 0) return []
           const ip = family === 4 ? 'ip' : 'ip6'
-          return [
-            `oifname "${device(t)}" ${ip} saddr { ${own.join(', ')} } snat ${ip} to ${family === 4 ? t.local4 : t.local6}`,
-          ]
+          return [`oifname "${device(t)}" ${ip} saddr { ${own.join(', ')} } snat ${ip} to ${hairpinSource(t, family)}`]
         }),
       ),
     ),
@@ -219,6 +225,15 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
   ]
 }
 
+/**
+ * Whom the peer sees when it calls itself by us: an address of ours whose route there is the uplink. To
+ * the tunnel's own address a server that is bound to all addresses answers UDP from its tunnel address,
+ * which nobody has called. Both hosts may have the same private address, though.
+ */
+const hairpinSource = (t: TunnelSpec, family: Family): Ip =>
+  t.probe.pairs.map(({ local }) => local).find((ip) => familyOf(ip) === family && !t.peerAddresses.includes(ip)) ??
+  (family === 4 ? t.local4 : t.local6)
+
 /** MSS = MTU less IP and TCP headers (RFC 879): 40 bytes for IPv4, 60 for IPv6. The kernel never raises it. */
 const clamp = (mtu: number): string[] => [
   `meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - 40}`,
@@ -235,6 +250,7 @@ function openService(host: Name, service: ServiceSpec, targets: Targets, opening
 }
 
 function routeChain(host: Name, service: ServiceSpec, { address, action }: ServiceRoute, targets: Targets): string {
+  if (action.kind === 'pause') return target(targets, `pause-${service.name}`, ['drop'])
   const [forward, serve] = [forwardOf(action), serveOf(action)]
   const there = forward && target(targets, `fwd-${service.name}`, forwardRules(service, familyOf(address), forward))
   const here = serve && target(targets, `here-${service.name}`, serveRules(service, address, serve))
