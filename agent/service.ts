@@ -6,6 +6,7 @@ import * as codec from '../proto/codec.js'
 import { errorToStatus } from '../proto/error-wire.js'
 import type * as wire from '../proto/gen/fleetmove.js'
 import type { AgentServer } from '../proto/gen/fleetmove.js'
+import { familyOf } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
 import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
@@ -98,13 +99,19 @@ function meansOf({ unit, container, start, stop }: z.infer<typeof requests.lifec
   return { kind: 'run', start, stop }
 }
 
-function checkOf(check: Omit<z.infer<typeof requests.health>, 'service' | 'timeoutMs'>): HealthCheck {
+function checkOf(
+  check: Omit<z.infer<typeof requests.health>, 'service' | 'timeoutMs'>,
+  spec: HostSpec | null,
+): HealthCheck {
   const { kind, url, command, address, port } = check
   if (kind === 'http') return { kind, url }
   if (kind === 'command') return { kind, command }
   if (address === '' || port === 0)
     throw new FleetmoveError('invalid', { message: 'health: tcp needs an address and a port' })
-  return { kind, address, port }
+  const tunnel = spec?.tunnels[0]
+  const from = familyOf(address) === 4 ? tunnel?.local4 : tunnel?.local6
+  // A link-local address (driver direct) would need its device named, too.
+  return { kind, address, port, from: from?.startsWith('fe80:') ? undefined : from }
 }
 
 /** @param leave called when everything has been taken back and the reply is sent: the process may end. */
@@ -185,7 +192,7 @@ export function agentService(host: Host, leave: () => void): AgentServer {
     }),
     health: unary(async (request: wire.HealthRequest) => {
       const { service, timeoutMs, ...check } = decode('health', requests.health, request)
-      return awaitHealthy(service, checkOf(check), timeoutMs)
+      return awaitHealthy(service, checkOf(check, host.spec), timeoutMs)
     }),
     drain: unary(async (request: wire.DrainRequest) => {
       const { answered, clients } = await drain(conntrack, serviceOf(host, request))
