@@ -183,6 +183,10 @@ withRoot('forwarding', () => {
       }
     }
     const answers = await practice.ask('client1', calls)
+    // Of IPv6 the first large datagram to an address is lost and told by Packet Too Big, as on every path with a
+    // narrower link (RFC 8201); routers may fragment IPv4.
+    const late = calls.filter((_, i) => answers[i]!.connectMs > 900).map(({ address }) => address)
+    expect(late.filter((address, i) => familyOf(address) === 4 || late.indexOf(address) !== i)).toEqual([])
     expect(Object.fromEntries(calls.map((call, i) => [label(call), summary(answers[i]!)]))).toEqual(expected)
   }
 
