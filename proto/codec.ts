@@ -63,7 +63,9 @@ const portRange = checked(z.object({ from: port, to: port }), (range, fail) => {
 function actionOf(
   forward: Omit<ForwardAction, 'kind'> | undefined,
   serve: Omit<ServeAction, 'kind'> | undefined,
+  pause: boolean,
 ): ServiceRoute['action'] | null {
+  if (pause) return forward || serve ? null : { kind: 'pause' }
   if (forward && serve) return { kind: 'split', forward, serve }
   if (forward) return { kind: 'forward', ...forward }
   return serve ? { kind: 'serve', ...serve } : null
@@ -77,15 +79,16 @@ const route = z
     ports: portRange,
     forward: z.object({ tunnel: tunnelIndex, to: hostIp, port: portOr0 }).optional(),
     serve: z.object({ port: portOr0 }).optional(),
+    pause: z.boolean(),
   })
   .transform((value, context): ServiceRoute => {
-    const { protocol, address, ports, forward, serve } = value
+    const { protocol, address, ports, forward, serve, pause } = value
     const fail = (message: string): never => {
       context.addIssue({ code: 'custom', message })
       return z.NEVER
     }
-    const action = actionOf(forward, serve)
-    if (action === null) return fail('needs forward, serve, or both')
+    const action = actionOf(forward, serve, pause)
+    if (action === null) return fail('needs forward, serve, or both; or pause alone')
     const others = [forward?.port ?? 0, serve?.port ?? 0]
     if (others.some((each) => each !== 0) && ports.from !== ports.to)
       return fail('another port needs a single port, not a range')
@@ -249,6 +252,7 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
         ...rest,
         forward: forwardOf(action),
         serve: serveOf(action),
+        pause: action.kind === 'pause',
       })),
     })),
   }

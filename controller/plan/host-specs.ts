@@ -13,6 +13,8 @@ export interface ServiceState {
   active: Name
   /** Some clients are answered by the new host already, while `active` is still the old one. */
   canary?: Canary | undefined
+  /** Nobody answers: between the stop on one host and the start on the other. */
+  paused?: boolean
 }
 
 export type States = ReadonlyMap<Name, ServiceState>
@@ -86,11 +88,13 @@ function routes(input: SpecsInput, service: Service, host: Name, state: ServiceS
         protocol: listener.protocol,
         address: own,
         ports: { ...listener.ports },
-        action: state.canary
-          ? { kind: 'split', forward, serve }
-          : state.active === host
-            ? { kind: 'serve', ...serve }
-            : { kind: 'forward', ...forward },
+        action: state.paused
+          ? { kind: 'pause' }
+          : state.canary
+            ? { kind: 'split', forward, serve }
+            : state.active === host
+              ? { kind: 'serve', ...serve }
+              : { kind: 'forward', ...forward },
       }
     })
   })
@@ -137,12 +141,14 @@ export function statesOf(fleet: Fleet, specs: ReadonlyMap<Name, HostSpec>): Map<
       })
       .sort((x, y) => y.generation - x.generation)
     const newest = records[0]?.record
-    states.set(
-      service.name,
-      newest
-        ? { stage: newest.stage, active: newest.active, ...(newest.canary ? { canary: newest.canary } : {}) }
-        : { stage: 'planned', active: service.from },
-    )
+    states.set(service.name, newest ? stateOf(newest) : { stage: 'planned', active: service.from })
   }
   return states
 }
+
+const stateOf = ({ stage, active, canary, routes }: ServiceSpec): ServiceState => ({
+  stage,
+  active,
+  ...(canary ? { canary } : {}),
+  ...(routes.some((route) => route.action.kind === 'pause') ? { paused: true } : {}),
+})

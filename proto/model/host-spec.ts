@@ -84,7 +84,7 @@ export interface ServiceRoute {
   /** As it stands on the host (behind one-to-one NAT: the local address). */
   address: Ip
   ports: { from: number; to: number }
-  action: ForwardAction | ServeAction | SplitAction
+  action: ForwardAction | ServeAction | SplitAction | PauseAction
 }
 
 /** Into the tunnel, to the peer's own address; `port` 0 keeps the client's port. */
@@ -106,6 +106,14 @@ export interface SplitAction {
   kind: 'split'
   forward: Omit<ForwardAction, 'kind'>
   serve: Omit<ServeAction, 'kind'>
+}
+
+/**
+ * Nobody answers now: opening packets are dropped, so that clients try again and aren't refused. Stands
+ * behind the hold, which keeps them waiting, for what slips through or outlasts it.
+ */
+export interface PauseAction {
+  kind: 'pause'
 }
 
 /** The way into the tunnel that a route has, if it has one. */

@@ -64,6 +64,12 @@ const cases: Record<string, RulesetInput> = {
       ],
     ),
   ),
+  paused: on(
+    spec(
+      [tunnel(1)],
+      [service('mail', [{ ...serve(['tcp', 25], new4), action: { kind: 'pause' } }], { stage: 'moving' })],
+    ),
+  ),
   'two-tunnels': on(
     spec(
       [tunnel(1), tunnel(2, { peerAddresses: [ip('203.0.113.11')], mtu: 1370 })],

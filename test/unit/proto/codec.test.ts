@@ -172,14 +172,35 @@ const hostile: [string, (wire: Wire) => unknown, RegExp][] = [
     (wire) => {
       wire.services[0]!.routes[0]!.forward = undefined
     },
-    /forward or serve/,
+    /needs forward, serve, or both; or pause alone/,
   ],
   [
-    'a route with both actions',
+    'a route with both actions and no canary to choose',
     (wire) => {
       wire.services[0]!.routes[0]!.serve = { port: 0 }
     },
-    /forward or serve/,
+    /a split route without a canary/,
+  ],
+  [
+    'a pause that forwards',
+    (wire) => {
+      wire.services[0]!.routes[0]!.pause = true
+    },
+    /or pause alone/,
+  ],
+  [
+    'a canary of everybody',
+    (wire) => {
+      wire.services[0]!.canary = { perMille: 1000, seed: 1, prefixes: [] }
+    },
+    /canary\.perMille/,
+  ],
+  [
+    'a canary whose prefix is none',
+    (wire) => {
+      wire.services[0]!.canary = { perMille: 1, seed: 1, prefixes: ['198.18.0.0/16 goto x'] }
+    },
+    /canary\.prefixes/,
   ],
   [
     'another port for a range',
@@ -369,6 +390,7 @@ const hostile: [string, (wire: Wire) => unknown, RegExp][] = [
         ...serve(['udp', [1, 65535]], ip(`198.51.100.${i + 1}`)),
         forward: undefined,
         serve: { port: 0 },
+        pause: false,
       }))
     },
     /are more than 1,000,000/,
