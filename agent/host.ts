@@ -5,7 +5,7 @@
 import { readFile, rm } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../proto/model/error.js'
-import type { HostSpec } from '../proto/model/host-spec.js'
+import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
 import { converge, nothing, plan } from './apply.js'
 import { describeStep } from './kernel/describe-step.js'
 import type { Kernel } from './kernel/kernel.js'
@@ -14,6 +14,10 @@ import type { Ledger } from './ledger.js'
 
 export interface HostEvents {
   log(message: string, detail?: Record<string, unknown>): void
+  /** Services are dispatched here now, and none were before. */
+  tracks?(services: readonly ServiceSpec[]): Promise<void>
+  /** Everything of ours is out of the kernel. */
+  left?(): Promise<void>
 }
 
 export class Host {
@@ -82,6 +86,7 @@ export class Host {
       if (isDeepStrictEqual(this.ledger.current.confirmed, spec) && this.ledger.current.trial === null) {
         return this.converge(spec)
       }
+      const before = this.spec?.services.length ?? 0
       const deadline = Date.now() + confirmWithinMs
       await this.ledger.save({
         trial: { spec, deadline, bootId: await bootId() },
@@ -89,6 +94,7 @@ export class Host {
       })
       try {
         const steps = await this.converge(spec)
+        if (before === 0 && spec.services.length > 0) await this.events.tracks?.(spec.services)
         this.schedule(deadline - Date.now())
         this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
         return steps
@@ -135,6 +141,7 @@ export class Host {
       this.checkGeneration(generation)
       clearTimeout(this.timer)
       const steps = await this.converge(nothing(this.spec))
+      await this.events.left?.()
       await rm(ledgerPath, { force: true })
       this.events.log('left', { steps: steps.map(describeStep) })
       return steps

@@ -3,7 +3,9 @@ import { chmod, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
+import { forgetGhosts, forgetMarked } from './flows/forget.js'
 import { Host } from './host.js'
+import { openConntrack } from './kernel/conntrack.js'
 import { linuxKernel } from './kernel/linux.js'
 import { Ledger } from './ledger.js'
 import { log } from './log.js'
@@ -18,7 +20,12 @@ export async function serve(): Promise<number> {
   await mkdir(paths.run, { recursive: true, mode: 0o700 })
   await mkdir(paths.state, { recursive: true, mode: 0o700 })
   const kernel = linuxKernel()
-  const host = new Host(kernel, await Ledger.open(ledgerPath), { log })
+  const conntrack = openConntrack()
+  const host = new Host(kernel, await Ledger.open(ledgerPath), {
+    log,
+    tracks: async (services) => log('dead connections forgotten', { entries: await forgetGhosts(conntrack, services) }),
+    left: async () => log('connections forgotten', { entries: await forgetMarked(conntrack) }),
+  })
   await host.restore()
 
   let leave = (): void => {}
@@ -47,6 +54,7 @@ export async function serve(): Promise<number> {
     server.tryShutdown(() => resolve())
     setTimeout(resolve, 500)
   })
+  conntrack.close()
   kernel.close()
   return 0
 }

@@ -1,0 +1,70 @@
+/**
+ * Connection tracking outlives the table that made the kernel track: what is in it then hears of no
+ * packet any more and stays "established" for days. A client that uses such a port again would follow
+ * the dead entry and not the rules.
+ */
+import type { ServiceSpec } from '../../proto/model/host-spec.js'
+import type { Conntrack, ConntrackEntry } from '../kernel/conntrack.js'
+import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
+import { routeOf, wayOf } from './service-flows.js'
+
+/**
+ * Deletes everything that bears our mark: to be called when our table is gone, which was all that
+ * these connections lived by.
+ * @returns how many were deleted
+ */
+export async function forgetMarked(conntrack: Conntrack): Promise<number> {
+  const doomed: ConntrackEntry[] = []
+  await conntrack.walk({}, (entry) => {
+    if (wayOf(entry.mark).way !== 'direct') doomed.push(entry)
+  })
+  return deleteAll(conntrack, doomed)
+}
+
+/**
+ * Deletes established TCP connections to these services' own addresses that no socket of this host has:
+ * left by an earlier move, or by any other table before ours. To be called when a table is new.
+ * @returns how many were deleted
+ */
+export async function forgetGhosts(conntrack: Conntrack, services: readonly ServiceSpec[]): Promise<number> {
+  const candidates: ConntrackEntry[] = []
+  await conntrack.walk({ protocol: 'tcp' }, (entry) => {
+    if (entry.tcpState === 'established') candidates.push(entry)
+  })
+  // After the walk: a connection that stands in it and is opened meanwhile has its socket by now.
+  const sockets = await establishedSockets(0)
+  return deleteAll(conntrack, ghosts(services, candidates, sockets))
+}
+
+/** Pure part of `forgetGhosts`. */
+export function ghosts(
+  services: readonly ServiceSpec[],
+  entries: readonly ConntrackEntry[],
+  sockets: readonly TcpSocket[],
+): ConntrackEntry[] {
+  const living = new Set(sockets.map((socket) => key(socket.local, socket.localPort, socket.remote, socket.remotePort)))
+  const isGhost = (entry: ConntrackEntry): boolean =>
+    services.some((service) => {
+      const route = routeOf(service, entry)
+      const { source, sourcePort, destination, destinationPort } = entry.reply
+      // Answered elsewhere, in a container for one: whether that stands can't be seen from here.
+      if (route?.address !== source) return false
+      return !living.has(key(source, sourcePort, destination, destinationPort))
+    })
+  // One that was picked up from the server's packet first stands in it the other way round.
+  const turned = (entry: ConntrackEntry): ConntrackEntry => ({
+    ...entry,
+    original: entry.reply,
+    reply: entry.original,
+  })
+  return entries.filter((entry) => wayOf(entry.mark).way === 'direct' && (isGhost(entry) || isGhost(turned(entry))))
+}
+
+async function deleteAll(conntrack: Conntrack, doomed: readonly ConntrackEntry[]): Promise<number> {
+  let deleted = 0
+  for (const entry of doomed) if (await conntrack.delete(entry)) deleted += 1
+  return deleted
+}
+
+const key = (local: string, localPort: number, remote: string, remotePort: number): string =>
+  `${local} ${localPort} ${remote} ${remotePort}`
