@@ -88,7 +88,7 @@ export function status(context: Context, names: readonly string[]): Promise<Flee
         }
       }),
       drift: [...replies].flatMap(([host, reply]) => (reply.drift.length > 0 ? [{ host, steps: reply.drift }] : [])),
-      absent: [...world.sites.keys()].filter((host) => !world.agents.has(host)),
+      absent: [...world.fleet.hosts.keys()].filter((host) => !world.agents.has(host)),
     }
   })
 }
