@@ -1,0 +1,95 @@
+/**
+ * A program that doesn't outlive whoever asked for it: it ends with the request, and with the agent,
+ * even one that is killed. Also what it starts itself ends then: all of it is one process group.
+ */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { setTimeout as delay } from 'node:timers/promises'
+import { FleetmoveError } from '../../proto/model/error.js'
+import { installHint, toolPath } from '../kernel/tool.js'
+
+export interface BoundProcess {
+  pid: number
+  /** The exit code, null where a signal ended it; rejects when the program isn't there. */
+  exit: Promise<number | null>
+  /** Ends the whole group; resolves when nothing of it is left, at the latest after 10 s. */
+  end(): Promise<void>
+}
+
+export interface BoundOptions {
+  argv: readonly [string, ...string[]]
+  environment?: Readonly<Record<string, string>>
+  /** Is removed after the end, also when the agent isn't there any more to do it; '' for none. */
+  directory: string
+  onOutput?: (text: string) => void
+  onComplaint?: (text: string) => void
+}
+
+/** After SIGTERM, which lets rsync keep what it has got of a file. */
+const graceMs = 5000
+const pollMs = 20
+
+/**
+ * The second process of the group waits for the end of its input, a pipe that only the agent holds. The
+ * program's own input is empty: rsync takes a socket there for a connection that inetd has accepted.
+ * The agent's place with the out-of-memory killer is not for it.
+ */
+const script = [
+  'directory=$1; shift; exec 3<&0',
+  '( trap "" TERM; exec </dev/null >/dev/null 2>&1; read -r _ <&3; kill -TERM 0; [ -z "$directory" ] || rm -rf -- "$directory" ) &',
+  '{ echo 0 >/proc/$$/oom_score_adj; } 2>/dev/null',
+  'exec "$@" 3<&- </dev/null',
+].join('\n')
+
+export function startBound({ argv, environment, directory, onOutput, onComplaint }: BoundOptions): BoundProcess {
+  const child: ChildProcessWithoutNullStreams = spawn('/bin/sh', ['-c', script, 'sh', directory, ...argv], {
+    cwd: '/',
+    // A group of its own.
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { PATH: toolPath, LC_ALL: 'C', ...environment },
+  })
+  // It may have ended before we let go of it.
+  child.stdin.on('error', () => {})
+  child.stdout.setEncoding('utf8').on('data', (text: string) => onOutput?.(text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => onComplaint?.(text))
+  const exit = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => {
+      if (code === 127) reject(notInstalled(argv[0]))
+      else resolve(code)
+    })
+  })
+  // Whoever only calls `end` doesn't ask for it.
+  exit.catch(() => {})
+  const pid = child.pid ?? 0
+  return {
+    pid,
+    exit,
+    end: async () => {
+      child.stdin.end()
+      if (pid === 0) return
+      const begun = performance.now()
+      // One that hangs in the kernel (a dead NFS server) can't be waited for.
+      while (isGroup(pid) && performance.now() - begun < 2 * graceMs) {
+        if (performance.now() - begun > graceMs) signalGroup(pid, 'SIGKILL')
+        await delay(pollMs)
+      }
+    },
+  }
+}
+
+const notInstalled = (program: string): FleetmoveError =>
+  new FleetmoveError('preflight', {
+    message: `${program} is not installed`,
+    hint: `${installHint(program)} on this host`,
+  })
+
+function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(-pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    throw error
+  }
+}
+const isGroup = (pid: number): boolean => signalGroup(pid, 0)
