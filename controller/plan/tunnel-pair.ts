@@ -1,5 +1,6 @@
 /** The two ends of one tunnel: which numbers, addresses and names they agree on. Pure. */
 import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
+import { FleetmoveError } from '../../proto/model/error.js'
 import type { HostSpec, TunnelDriver, TunnelSpec } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { Fleet } from '../config/fleet.js'
@@ -45,7 +46,12 @@ export function freeIndex(a: Name, b: Name, pairs: readonly { a: Name; b: Name; 
   const taken = new Set(touching.map((pair) => pair.index))
   let index = 1
   while (taken.has(index)) index++
-  return index
+  // The byte of the mark holds no more (proto/model/host-spec.ts).
+  if (index <= 63) return index
+  throw new FleetmoveError('preflight', {
+    message: `${a} and ${b} have no tunnel number in common: 63 are taken on the two of them`,
+    hint: 'finish moves on one of these hosts first (`fleetmove finalize`), or move through another host',
+  })
 }
 
 export interface PairHost {
@@ -72,8 +78,9 @@ export function outerAddresses(a: PairHost, b: PairHost): { family: Family; a: I
   return undefined
 }
 
-/** UDP port of a tunnel: hosts with several tunnels need one for each. */
-export const tunnelPort = (base: number, index: number): number => base + index - 1
+/** UDP port of a tunnel: hosts with several tunnels, up to 63, need one for each. */
+export const tunnelPort = (base: number, index: number): number =>
+  base + 62 <= 65535 ? base + index - 1 : base - index + 1
 
 /** Two ports for probes, well away from those of the tunnels. */
 export const probePort = (base: number, index: number): number =>
