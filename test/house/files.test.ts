@@ -1,0 +1,61 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+
+const root = join(__dirname, '..', '..')
+/** What is in the repository or would be with the next commit; without git, as in an archive, all of the tree. */
+const files = (
+  existsSync(join(root, '.git'))
+    ? execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
+    : execFileSync(
+        'find',
+        [
+          '.',
+          '-type',
+          'f',
+          '-not',
+          '-path',
+          './node_modules/*',
+          '-not',
+          '-path',
+          './dist/*',
+          '-not',
+          '-path',
+          './proto/gen/*',
+          '-printf',
+          '%P\n',
+        ],
+        { cwd: root, encoding: 'utf8' },
+      )
+)
+  .split('\n')
+  .filter((file) => file !== '' && existsSync(join(root, file)))
+const sources = files.filter((file) => /\.(ts|mjs|cjs)$/.test(file))
+const product = sources.filter((file) => /^(proto|agent|controller|cli)\//.test(file))
+const text = (file: string): string => readFileSync(join(root, file), 'utf8')
+
+it('finds the tree', () => {
+  expect(product.length).toBeGreaterThan(50)
+})
+
+it('no file of the product is longer than 400 lines', () => {
+  expect(product.filter((file) => text(file).split('\n').length > 401)).toEqual([])
+})
+
+it('files are named for what they are, in kebab-case', () => {
+  const bad = /^(utils?|helpers?|misc|common|index)\./
+  expect(sources.filter((file) => bad.test(basename(file)))).toEqual([])
+  expect(product.filter((file) => !/^[a-z0-9]+(-[a-z0-9]+)*\.ts$/.test(basename(file)))).toEqual([])
+})
+
+it('nothing is exported by default', () => {
+  expect(product.filter((file) => /^export default\b/m.test(text(file)))).toEqual([])
+})
+
+it('only cli/render prints, and the programs that have nobody to print for them', () => {
+  // lab is a tool of its own and a prompt is no output; dial and holder are programs that speak over their
+  // standard streams; main and log are an agent's only voice.
+  const allowed = /^(cli\/render\/|cli\/(commands\/lab|ask-secret)\.ts$|agent\/(log|dial|main|hold\/holder)\.ts$)/
+  const prints = /\bconsole\.\w+\(|\bprocess\.(stdout|stderr)\.write\(/
+  expect(product.filter((file) => !allowed.test(file) && prints.test(text(file)))).toEqual([])
+})
