@@ -1,13 +1,20 @@
-/** The agent's one executable: `serve` is the daemon, `dial` joins an SSH session to its socket. */
-import { dial } from './dial.js'
-import { serve } from './serve.js'
-
+/**
+ * The agent's one executable: `serve` is the daemon, `dial` joins an SSH session to its socket, `hold` keeps
+ * packets waiting in a process of its own. Each loads only what it needs.
+ */
 async function main(argv: readonly string[]): Promise<number> {
   const [verb, ...rest] = argv
-  if (verb === 'dial') return dial(rest)
-  if (verb === 'serve') return serve()
-  process.stderr.write('usage: agent serve | dial [--check SECONDS]\n')
-  return 64
+  switch (verb) {
+    case 'dial':
+      return (await import('./dial.js')).dial(rest)
+    case 'serve':
+      return (await import('./serve.js')).serve()
+    case 'hold':
+      return (await import('./hold/holder.js')).holdPackets(rest)
+    default:
+      process.stderr.write('usage: agent serve | dial [--check SECONDS]\n')
+      return 64
+  }
 }
 
 main(process.argv.slice(2)).then(

@@ -8,16 +8,22 @@ import type * as wire from '../proto/gen/fleetmove.js'
 import type { AgentServer } from '../proto/gen/fleetmove.js'
 import { familyOf } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
-import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
+import type { HostSpec, ServiceSpec, TunnelSpec } from '../proto/model/host-spec.js'
 import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
 import { sendProbe, startProbe } from '../proto/send-probe.js'
+import { inspectData } from './data/inspect-data.js'
+import { pullData } from './data/pull-data.js'
+import { writeRecords } from './data/records.js'
+import { type Served, serveData } from './data/serve-data.js'
 import { readArrivals, readOpened } from './flows/arrivals.js'
 import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
 import { establishedForwarded } from './flows/forwarded.js'
+import { outcomes } from './flows/outcomes.js'
 import { purgeUdp } from './flows/purge-udp.js'
 import { resetConnections } from './flows/reset.js'
 import { awaitHealthy, type HealthCheck } from './health.js'
+import { ServiceHolds } from './hold/service-holds.js'
 import type { Host } from './host.js'
 import { identity } from './identity.js'
 import { type Conntrack, openConntrack } from './kernel/conntrack.js'
@@ -39,6 +45,13 @@ const milliseconds = (max: number) => z.int().min(0).max(max)
 const anHour = 3_600_000
 /** What the operator wrote into fleet.yaml; it is run by a shell, that is its purpose. */
 const text = z.string().max(65_536)
+
+/** Absolute, nothing that climbs, nothing that ends a line of a configuration. */
+const directory = z
+  .string()
+  .max(4096)
+  .regex(/^(?!.*\/\.\.?(\/|$))(\/[^/\p{Cc}]+)+$/u)
+const directories = z.array(directory).min(1).max(64)
 
 const requests = {
   identity: z.object({ kind: z.enum(['wireguard', 'openvpn']) }),
@@ -91,6 +104,22 @@ const requests = {
     timeoutMs: milliseconds(anHour),
   }),
   service: z.object({ service: codec.name }),
+  hold: z.object({ service: codec.name, maxMs: z.int().min(1).max(anHour) }),
+  serveData: z.object({ service: codec.name, directories, tunnel: z.int().min(1).max(63) }),
+  pullData: z.object({
+    service: codec.name,
+    directories,
+    tunnel: z.int().min(1).max(63),
+    port: codec.port,
+    // As serve-data.ts makes them.
+    user: z.string().regex(/^[0-9a-f]{16}$/),
+    secret: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+    mode: z.enum(['live', 'final', 'check']),
+    overwrite: z.boolean(),
+    empty: z.array(directory).max(64),
+  }),
+  inspectData: z.object({ service: codec.name, directories }),
+  recordData: z.object({ service: codec.name, directories, atUs: z.int().min(1) }),
 }
 
 function meansOf({ unit, container, start, stop }: z.infer<typeof requests.lifecycle>['lifecycle']): LifecycleMeans {
@@ -117,6 +146,7 @@ function checkOf(
 /** @param leave called when everything has been taken back and the reply is sent: the process may end. */
 export function agentService(host: Host, leave: () => void): AgentServer {
   const conntrack = openConntrack()
+  const holds = new ServiceHolds()
   return {
     hello: unary(async () => ({
       version,
@@ -161,9 +191,7 @@ export function agentService(host: Host, leave: () => void): AgentServer {
     })),
     awaitTunnel: unary(async (request: wire.AwaitTunnelRequest) => {
       const { tunnel: index, timeoutMs } = decode('awaitTunnel', requests.awaitTunnel, request)
-      const tunnel = host.spec?.tunnels.find((each) => each.index === index)
-      if (!tunnel) throw new FleetmoveError('invalid', { message: `this host has no tunnel ${index}` })
-      return awaitPeer(tunnel, timeoutMs)
+      return awaitPeer(tunnelOf(host, index), timeoutMs)
     }),
     status: unary(async (request: wire.StatusRequest) =>
       status(host, conntrack, decode('status', requests.status, request).maxArrivals),
@@ -198,12 +226,52 @@ export function agentService(host: Host, leave: () => void): AgentServer {
       const { answered, clients } = await drain(conntrack, serviceOf(host, request))
       return { established: answered, clients }
     }),
+    hold: streaming(async (request: wire.HoldRequest, send: (event: wire.HoldEvent) => void, signal) => {
+      const { service, maxMs } = decode('hold', requests.hold, request)
+      const held = serviceOf(host, { service })
+      const means = await holds.start(host.spec!, held, maxMs, signal)
+      send({ ready: true, means })
+      await aborted(signal)
+    }),
+    release: unary(async (request: wire.ReleaseRequest) =>
+      holds.release(decode('release', requests.service, request).service),
+    ),
+    outcomes: unary(async (request: wire.OutcomesRequest) => outcomes(conntrack, serviceOf(host, request))),
     reset: unary(async (request: wire.ResetRequest) => ({
       connections: await resetConnections(serviceOf(host, request)),
     })),
     purgeUdp: unary(async (request: wire.PurgeUdpRequest) => ({
       flows: await purgeUdp(conntrack, serviceOf(host, request)),
     })),
+    serveData: streaming(async (request: wire.ServeDataRequest, send: (event: wire.ServeDataEvent) => void, signal) => {
+      const { directories, tunnel } = decode('serveData', requests.serveData, request)
+      const onReady = (served: Served): void => send({ ready: true, ...served })
+      await serveData({ directories, tunnel: tunnelOf(host, tunnel), signal, onReady })
+    }),
+    pullData: streaming(async (request: wire.PullDataRequest, send: (event: wire.PullDataEvent) => void, signal) => {
+      const { tunnel, ...pull } = decode('pullData', requests.pullData, request)
+      const { stats, ...result } = await pullData(
+        { ...pull, tunnel: tunnelOf(host, tunnel) },
+        signal,
+        (directory, progress) => send({ progress: { directory, ...progress }, done: undefined }),
+      )
+      send({ progress: undefined, done: { ...stats, ...result } })
+    }),
+    inspectData: unary(async (request: wire.InspectDataRequest) => {
+      const { service, directories } = decode('inspectData', requests.inspectData, request)
+      const inspected = await inspectData(service, directories)
+      return {
+        directories: inspected.map(({ path, state, changed }) => ({
+          ...{ path, state, changed: changed.names, changedTotal: changed.total },
+        })),
+      }
+    }),
+    recordData: unary(async (request: wire.RecordDataRequest) => {
+      const { service, directories, atUs } = decode('recordData', requests.recordData, request)
+      const record = { state: 'verified', origin: 'served', atUs } as const
+      await writeRecords(service, Object.fromEntries(directories.map((path) => [path, record])))
+      return {}
+    }),
     leave: unary(async (request: wire.LeaveRequest) => {
       const { generation } = decode('leave', requests.generation, request)
       const steps = await host.leave(generation, ledgerPath)
@@ -270,6 +338,12 @@ const belongs = (service: ServiceSpec, arrival: { address: string; protocol: str
       arrival.port >= route.ports.from &&
       arrival.port <= route.ports.to,
   )
+
+function tunnelOf(host: Host, index: number): TunnelSpec {
+  const tunnel = host.spec?.tunnels.find((each) => each.index === index)
+  if (tunnel) return tunnel
+  throw new FleetmoveError('invalid', { message: `this host has no tunnel ${index}` })
+}
 
 function serviceOf(host: Host, request: { service: string }): ServiceSpec {
   const { service: name } = decode('service', requests.service, request)

@@ -3,9 +3,10 @@ import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { CanaryPlan } from './canary.js'
 import type { Service } from './config/fleet.js'
+import { moveService } from './move.js'
+import type { Moved } from './move-state.js'
 import { inOrder, wavesOf } from './plan/move-order.js'
 import { selectServices } from './select-services.js'
-import { type Switched, switchService } from './switch.js'
 import { type Context, type World, withWorld } from './world.js'
 
 export interface AdvanceOptions {
@@ -25,7 +26,7 @@ export interface AdvanceOptions {
  * @throws FleetmoveError 'rolled-back' for each service that doesn't stay on its new host (those before it
  *   stay moved), 'gate' between waves where that was asked for.
  */
-export function advance(context: Context, options: AdvanceOptions): Promise<Switched[]> {
+export function advance(context: Context, options: AdvanceOptions): Promise<Moved[]> {
   return withWorld(context, async (world) => {
     const services = selectServices(world.fleet, options.services).filter(
       (service) => options.wave === undefined || service.wave === options.wave,
@@ -33,7 +34,7 @@ export function advance(context: Context, options: AdvanceOptions): Promise<Swit
     refusePlanned(world, services)
     refuseUnable(services, options.canary)
     const waves = wavesOf(services)
-    const moved: Switched[] = []
+    const moved: Moved[] = []
     const failures: unknown[] = []
     for (const [i, { wave, services: ofWave }] of waves.entries()) {
       const left = ofWave.filter((service) => world.states.get(service.name)?.stage !== 'moved')
@@ -46,15 +47,14 @@ export function advance(context: Context, options: AdvanceOptions): Promise<Swit
   })
 }
 
-export function rollback(context: Context, names: readonly string[]): Promise<Switched[]> {
+export function rollback(context: Context, names: readonly string[]): Promise<Moved[]> {
   return withWorld(context, async (world) => {
     const services = selectServices(world.fleet, names)
     refusePlanned(world, services)
-    refuseUnable(services, undefined)
-    const back: Switched[] = []
+    const back: Moved[] = []
     for (const service of inOrder(services).reverse()) {
       if (world.states.get(service.name)?.stage !== 'forwarding')
-        back.push(await switchService(world, service, service.from))
+        back.push(await moveService(world, service, service.from))
     }
     return back
   })
@@ -65,7 +65,7 @@ async function moveWave(
   world: World,
   services: readonly Service[],
   options: AdvanceOptions,
-  moved: Switched[],
+  moved: Moved[],
   failures: unknown[],
 ): Promise<void> {
   const queue = [...services]
@@ -79,7 +79,7 @@ async function moveWave(
     const next = failures.length > options.maxFailures ? -1 : queue.findIndex(mayStart)
     if (next >= 0 && running.size < options.parallel) {
       const [service] = queue.splice(next, 1) as [Service]
-      const run = switchService(world, service, service.to, options.canary).then(
+      const run = moveService(world, service, service.to, options.canary).then(
         (result) => void moved.push(result),
         (error) => void failures.push(error),
       )
@@ -115,11 +115,9 @@ function refusePlanned(world: World, services: readonly Service[]): void {
 
 function refuseUnable(services: readonly Service[], canary: CanaryPlan | undefined): void {
   const recreate = services.find((service) => service.strategy === 'recreate')
-  if (!recreate) return
+  if (!recreate || !canary) return
   throw new FleetmoveError('usage', {
-    message: canary
-      ? `${recreate.name} has strategy: recreate, so it can't run on both hosts for a canary`
-      : `${recreate.name} has strategy: recreate, which this version can't move yet`,
-    hint: canary ? 'leave --canary away for it' : 'use strategy: rolling if both sides may run at once',
+    message: `${recreate.name} has strategy: recreate, so it can't run on both hosts for a canary`,
+    hint: 'leave --canary away for it',
   })
 }

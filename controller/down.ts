@@ -1,8 +1,8 @@
 /** `fleetmove down`: abandon the move: services back on old, hosts as they were found. */
 import type { Name } from '../proto/model/names.js'
 import { journal } from './journal.js'
+import { moveService } from './move.js'
 import { cleanUp, releaseServices } from './release.js'
-import { switchService } from './switch.js'
 import { type Context, withWorld } from './world.js'
 
 export interface DownResult {
@@ -17,7 +17,7 @@ export function down(context: Context): Promise<DownResult> {
     for (const service of world.fleet.services.values()) {
       const state = world.states.get(service.name)
       if (state && (state.active !== service.from || state.stage === 'moving')) {
-        await switchService(world, service, service.from)
+        await moveService(world, service, service.from)
         returned.push(service.name)
       }
     }

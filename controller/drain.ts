@@ -6,12 +6,14 @@ import { agentOf, type World } from './world.js'
 const pollMs = 500
 
 /**
- * Waits until nobody is connected to the service on `origin`, at most for its `drain` time.
+ * Waits until nobody is connected to the service on `origin`, at most for its `drain` time, or for
+ * `atMostMs`.
  * @returns how many connections were still there.
  */
-export async function drain(world: World, service: Service, origin: Name): Promise<number> {
+export async function drain(world: World, service: Service, origin: Name, atMostMs = service.drainMs): Promise<number> {
   const agent = agentOf(world, origin)
-  const deadline = Date.now() + service.drainMs
+  const limitMs = Math.min(service.drainMs, atMostMs)
+  const deadline = Date.now() + limitMs
   const end = world.progress.begin(service.name, `drain on ${origin}`)
   for (;;) {
     const { established, clients } = await agent.drain(service.name)
@@ -21,7 +23,7 @@ export async function drain(world: World, service: Service, origin: Name): Promi
     }
     if (Date.now() >= deadline) {
       const top = clients.slice(0, 3).map(({ client, connections }) => `${client} (${connections})`)
-      end(`${established} left after ${service.drainMs / 1000} s: ${top.join(', ')}`)
+      end(`${established} left after ${(limitMs / 1000).toFixed(0)} s: ${top.join(', ')}`)
       return established
     }
     await new Promise((resolve) => setTimeout(resolve, Math.min(pollMs, Math.max(0, deadline - Date.now()))))

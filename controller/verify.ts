@@ -37,7 +37,7 @@ export interface Proof {
   receipt: Receipt | undefined
 }
 
-/** This prober has no way to that family of addresses at all: nothing is said of the hosts. */
+/** Nothing is said of the hosts: this prober has no way to that family of addresses at all, or a firewall closes the probe ports. */
 export interface Untested {
   kind: 'untested'
   cause: string
@@ -163,15 +163,20 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
       ...rest,
     })
   }
-  const proofs: Proof[] = []
+  const probes: Proof[] = []
+  // Of a port that a firewall closes, the second size would only cost another wait.
+  let filtered = isSilent(straight)
   for (const bytes of sizes) {
-    const { reply, receipt } = await witnesses.send(prober, path.active.host, {
+    if (filtered && probes.length > 0) break
+    const sent = await witnesses.send(prober, path.active.host, {
       protocol: path.protocol,
       address: path.ingress.public,
       port: path.probePort,
       bytes,
     })
-    proofs.push(
+    filtered &&= isSilent(sent)
+    const { reply, receipt } = sent
+    probes.push(
       proof({
         ingress: path.ingress.host,
         address: path.ingress.public,
@@ -183,6 +188,7 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
       }),
     )
   }
+  const listeners: Proof[] = []
   for (const { port, forwardedPort } of path.listeners) {
     for (const side of [path.ingress, path.active]) {
       const through = side === path.ingress
@@ -196,7 +202,7 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
         straight,
       )
       const spec = { protocol: path.protocol, address: side.public, port, connectOnly: true, bytes: 0 }
-      proofs.push(
+      listeners.push(
         proof({
           ingress: side.host,
           address: side.public,
@@ -209,8 +215,18 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
       )
     }
   }
-  return proofs
+  // The service itself is decisive: probe ports are there only for what it can't tell.
+  if (filtered && listeners.length > 0 && listeners.every(({ verdict }) => verdict.kind === 'preserved')) {
+    const ports = `${path.protocol} ports ${path.probePort} and ${path.probePort + 1}`
+    const cause = `the probe ${ports} are filtered, straight to ${path.active.host} as well as by ${path.ingress.host} (${straight.reply.detail}), while the service itself answers by both; whether large packets pass is not known`
+    return [...probes.map((each): Proof => ({ ...each, verdict: { kind: 'untested', cause } })), ...listeners]
+  }
+  return [...probes, ...listeners]
 }
+
+/** Neither an answer nor a trace of it on the host that answers. */
+const isSilent = ({ reply, receipt }: Sent): boolean =>
+  receipt === undefined && (reply.outcome === 'timeout' || reply.outcome === 'refused')
 
 interface Sent {
   reply: ProbeResult

@@ -1,12 +1,12 @@
 import { advance, rollback } from '../../controller/advance.js'
 import type { CanaryPlan } from '../../controller/canary.js'
+import type { Moved } from '../../controller/move-state.js'
 import { parseSteps } from '../../controller/plan/canary-verdict.js'
-import type { Switched } from '../../controller/switch.js'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { parsePrefix } from '../../proto/parse.js'
 import type { GlobalOptions } from '../program.js'
+import { movedText } from '../render/moved.js'
 import { print } from '../render/print.js'
-import { switchedText } from '../render/switched.js'
 import { withFleet } from '../session.js'
 
 export interface AdvanceCommandOptions {
@@ -67,7 +67,7 @@ export async function runRollback(names: string[], options: GlobalOptions): Prom
   )
 }
 
-function tell(services: Switched[], options: GlobalOptions, nothing: string): void {
+function tell(services: Moved[], options: GlobalOptions, nothing: string): void {
   if (options.json) print(`${JSON.stringify({ type: 'result', services })}\n`)
-  else print(services.length === 0 ? `${nothing}\n` : switchedText(services))
+  else print(services.length === 0 ? `${nothing}\n` : movedText(services))
 }

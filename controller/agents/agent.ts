@@ -19,6 +19,12 @@ export interface Running {
   stop(): void
 }
 
+/** A peer may read a service's data until it is stopped. */
+export interface ServedData extends Running {
+  /** What the other end's `pullData` needs, and this host's clock for `recordData`. */
+  readonly access: Pick<wire.ServeDataEvent, 'port' | 'user' | 'secret' | 'atUs' | 'empty'>
+}
+
 export interface Agent {
   readonly host: Name
   hello(): Promise<AgentState>
@@ -46,8 +52,18 @@ export interface Agent {
   lifecycle(request: wire.LifecycleRequest): Promise<wire.LifecycleReply>
   health(request: wire.HealthRequest): Promise<wire.HealthReply>
   drain(service: Name): Promise<wire.DrainReply>
+  /** Resolves when new clients are kept waiting; `means` says how. They are released when `maxMs` are over. */
+  hold(service: Name, maxMs: number): Promise<Running & { means: string }>
+  release(service: Name): Promise<wire.ReleaseReply>
+  outcomes(service: Name): Promise<wire.OutcomesReply>
   /** @returns how many connections were ended. */
   reset(service: Name): Promise<number>
   purgeUdp(service: Name): Promise<number>
+  /** Resolves when the peer can copy. */
+  serveData(request: wire.ServeDataRequest): Promise<ServedData>
+  /** Resolves when the copy has ended, however long it takes. */
+  pullData(request: wire.PullDataRequest, onProgress: (progress: wire.DataProgress) => void): Promise<wire.DataResult>
+  inspectData(service: Name, directories: readonly string[]): Promise<wire.DataDirectory[]>
+  recordData(service: Name, directories: readonly string[], atUs: number): Promise<void>
   leave(generation: number): Promise<string[]>
 }

@@ -2,7 +2,13 @@
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js'
 import { decodeHostSpec, encodeHostSpec } from '../../proto/codec.js'
 import { errorFromStatus } from '../../proto/error-wire.js'
-import { AgentClient, AgentService } from '../../proto/gen/fleetmove.js'
+import {
+  AgentClient,
+  AgentService,
+  type DataResult,
+  type PullDataEvent,
+  type ServeDataEvent,
+} from '../../proto/gen/fleetmove.js'
 import type { Name } from '../../proto/model/names.js'
 import type { AgentChannel } from '../bootstrap/channel.js'
 import type { Agent, Running } from './agent.js'
@@ -22,6 +28,8 @@ export interface GrpcAgent extends Agent {
 
 /** How long a call without a time of its own may take: the agent's own steps have shorter limits. */
 const callMs = 60_000
+/** Looking through a directory of millions of files on a slow disk. */
+const inspectMs = 900_000
 /** On top of a call's own time: for the way there and back. */
 const graceMs = 10_000
 
@@ -48,10 +56,15 @@ export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
     call: string,
     stream: ClientReadableStream<E>,
     onEvent: (event: E) => void,
+    onReady: (event: E) => void = () => {},
   ): Promise<Running> =>
     new Promise((resolve, reject) => {
       const running = { stop: () => stream.cancel() }
-      stream.on('data', (event: E) => (event.ready ? resolve(running) : onEvent(event)))
+      stream.on('data', (event: E) => {
+        if (!event.ready) return onEvent(event)
+        onReady(event)
+        resolve(running)
+      })
       // After a stop this is our own cancellation, and the promise is settled.
       stream.on('error', (error) => reject(fail(error as ServiceError, call)))
     })
@@ -87,8 +100,47 @@ export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
     lifecycle: (request) => ask(AgentService.lifecycle, request, request.timeoutMs + graceMs),
     health: (request) => ask(AgentService.health, request, request.timeoutMs + graceMs),
     drain: (service) => ask(AgentService.drain, { service }),
+    hold: async (service, maxMs) => {
+      let means = ''
+      const running = await follow(
+        'Hold',
+        client.hold({ service, maxMs }),
+        () => {},
+        (event) => {
+          means = event.means
+        },
+      )
+      return { ...running, means }
+    },
+    release: (service) => ask(AgentService.release, { service }),
+    outcomes: (service) => ask(AgentService.outcomes, { service }),
     reset: async (service) => (await ask(AgentService.reset, { service })).connections,
     purgeUdp: async (service) => (await ask(AgentService.purgeUdp, { service })).flows,
+    serveData: (request) =>
+      new Promise((resolve, reject) => {
+        const stream = client.serveData(request)
+        stream.on('data', ({ ready, ...access }: ServeDataEvent) => {
+          if (ready) resolve({ access, stop: () => stream.cancel() })
+        })
+        stream.on('error', (error) => reject(fail(error as ServiceError, 'ServeData')))
+      }),
+    pullData: (request, onProgress) =>
+      new Promise((resolve, reject) => {
+        const stream = client.pullData(request)
+        let result: DataResult | undefined
+        stream.on('data', ({ progress, done }: PullDataEvent) => {
+          if (progress) onProgress(progress)
+          result = done ?? result
+        })
+        stream.on('error', (error) => reject(fail(error as ServiceError, 'PullData')))
+        stream.on('end', () => {
+          if (result) resolve(result)
+        })
+      }),
+    inspectData: async (service, directories) =>
+      (await ask(AgentService.inspectData, { service, directories: [...directories] }, inspectMs)).directories,
+    recordData: async (service, directories, atUs) =>
+      void (await ask(AgentService.recordData, { service, directories: [...directories], atUs })),
     leave: async (generation) => (await ask(AgentService.leave, { generation })).steps,
     close: async () => {
       client.close()

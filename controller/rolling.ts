@@ -1,27 +1,16 @@
-/** The switch of one service between its hosts, in either direction: start, health, switch, verify, drain, stop. */
-import { FleetmoveError } from '../proto/model/error.js'
+/** The move of a service that may run on both hosts at once: start, health, switch, verify, drain, stop. In either direction. */
 import type { Name } from '../proto/model/names.js'
 import { type CanaryPlan, canary } from './canary.js'
 import { change } from './change.js'
 import type { Service } from './config/fleet.js'
 import { drain } from './drain.js'
-import { journal } from './journal.js'
 import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
+import { type Moved, rolledBack, setState } from './move-state.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
 import { purgeUdp } from './udp.js'
 import { assertVerified, verifyServices } from './verify.js'
 import { agentOf, type World } from './world.js'
-
-export interface Switched {
-  service: Name
-  /** Where it answers now. */
-  active: Name
-  /** How long the switch itself took on both hosts, without start, verification and drain. */
-  switchMs: number
-  /** Connections that were still there when `drain` was over. */
-  undrained: number
-}
 
 /**
  * Moves a rolling service to `target`; established connections stay where they are until they end or
@@ -29,19 +18,19 @@ export interface Switched {
  * @throws FleetmoveError 'rolled-back' when start, health or verification failed: then the service is
  *   where it was, and what was started on `target` is stopped again.
  */
-export async function switchService(
+export async function rollingMove(
   world: World,
   service: Service,
   target: Name,
   canaryPlan?: CanaryPlan,
-): Promise<Switched> {
+): Promise<Moved> {
   const origin = target === service.to ? service.from : service.to
   const before = world.states.get(service.name)!
   const finished = target === service.to ? ('moved' as const) : ('forwarding' as const)
   let switchMs = 0
   if (before.active !== target) {
     // The intent first: whoever runs the command again after a crash knows what was under way.
-    await set(world, service, { stage: 'moving', active: origin })
+    await setState(world, service, { stage: 'moving', active: origin })
     try {
       await runHook(world, service, 'before_move', origin)
       await runLifecycle(world, service, 'start', target)
@@ -54,14 +43,13 @@ export async function switchService(
     }
   }
   // Clients that a canary had sent over come back first.
-  if (before.canary && before.active === target) await set(world, service, { stage: 'moving', active: target })
+  if (before.canary && before.active === target) await setState(world, service, { stage: 'moving', active: target })
   const undrained = await drain(world, service, origin)
   if (undrained > 0 && service.drainThen === 'reset') await reset(world, service, origin)
   await purgeUdp(world, service)
   await runLifecycle(world, service, 'stop', origin)
-  await set(world, service, { stage: finished, active: target })
+  await setState(world, service, { stage: finished, active: target })
   await runHook(world, service, finished === 'moved' ? 'after_move' : 'on_rollback', target)
-  await journal(world.fleet, { type: 'stage', service: service.name, stage: finished })
   return { service: service.name, active: target, switchMs, undrained }
 }
 
@@ -79,34 +67,19 @@ async function point(world: World, service: Service, target: Name): Promise<numb
       assertVerified(verification, 'the switch was taken back')
     },
   })
-  await journal(world.fleet, { type: 'switch', service: service.name, to: target, ms })
   return ms
-}
-
-async function set(world: World, service: Service, state: ServiceState): Promise<void> {
-  await change(world, { states: new Map([[service.name, state]]) })
 }
 
 async function giveUp(world: World, service: Service, target: Name, state: ServiceState): Promise<void> {
   try {
     // Connections that reached the target while it was on trial end with it; the target's own clients
     // are forwarded again first.
-    await set(world, service, state)
+    await setState(world, service, state)
     await runLifecycle(world, service, 'stop', target)
     await runHook(world, service, 'on_rollback', state.active)
   } catch (error) {
     world.progress.note(service.name, `cleaning up on ${target} failed: ${(error as Error).message}`)
   }
-}
-
-function rolledBack(service: Service, origin: Name, cause: unknown): FleetmoveError {
-  const known = cause instanceof FleetmoveError ? cause : undefined
-  return new FleetmoveError('rolled-back', {
-    message: `${service.name} stays on ${origin}: ${(cause as Error).message}`,
-    ...(known?.hint === undefined ? {} : { hint: known.hint }),
-    ...(known?.host === undefined ? {} : { host: known.host }),
-    cause,
-  })
 }
 
 async function reset(world: World, service: Service, host: Name): Promise<void> {

@@ -1,6 +1,6 @@
-import type { Switched } from '../../controller/switch.js'
+import type { Moved } from '../../controller/move-state.js'
 
-export const switchedText = (services: readonly Switched[]): string =>
+export const movedText = (services: readonly Moved[]): string =>
   services
     .map(({ service, active, switchMs, undrained }) => {
       const left = undrained > 0 ? `; ${undrained} connections were still open when the drain was over` : ''

@@ -1,0 +1,385 @@
+/**
+ * Holds: new connections to a service's listeners wait while no host serves them, and go on the moment the
+ * service is there again.
+ *
+ * The order of things is what makes it safe. First somebody listens to the queue, then rules send packets
+ * there. At the end first those who wait go on, in order, then the rules go, then the listener.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { FleetmoveError } from '../../proto/model/error.js'
+import { explainNft } from '../kernel/nft.js'
+import { runTool, ToolFailed } from '../kernel/tool.js'
+import {
+  closeHoldText,
+  type HeldListener,
+  type HoldMeans,
+  heldKeys,
+  holdChain,
+  holdSlots,
+  holdTable,
+  openHoldText,
+  queueNumber,
+  xtablesPrograms,
+  xtablesRule,
+} from './hold-rules.js'
+import { encodeLine, type HolderCommand, type HolderEvent, type HolderTask, readLines } from './hold-wire.js'
+import type { HoldCounts, HoldLimits } from './waiting-room.js'
+
+export interface HoldRequest extends HoldLimits {
+  listeners: readonly HeldListener[]
+  means: HoldMeans
+  /** The longest that anybody waits: then all go on to wherever the rules send them. */
+  maxMs: number
+  /** Devices whose packets are let through: the tunnels'. */
+  exceptDevices: readonly string[]
+  /** Program and arguments of the process that holds, without its task: the agent itself with the verb `hold`. */
+  holder: readonly string[]
+  /** For the file that nft reads, which exists only meanwhile. */
+  runDirectory: string
+  /** Ends the hold as `release` does. */
+  signal?: AbortSignal
+}
+
+export interface HoldEnd {
+  /**
+   * 'released' by us, 'expired' after `maxMs`; 'lost' when the process that holds ended before: those who
+   * waited, and all who came later, have to send again.
+   */
+  why: 'released' | 'expired' | 'lost'
+  counts: HoldCounts
+  /** From the call of `release` until the last one went on and new ones passed. */
+  ms: number
+}
+
+export interface Hold {
+  readonly means: HoldMeans
+  held(): Promise<HoldCounts>
+  /** Lets all go on; may be called again. Nothing of the hold is left on the host when it resolves. */
+  release(): Promise<HoldEnd>
+  /** Resolves when the hold is over, for whatever reason. */
+  readonly ended: Promise<HoldEnd>
+}
+
+/** The keys of holds under way, by slot; the table goes with the last of them. */
+const underWay = new Map<number, ReadonlySet<string>>()
+
+let tail: Promise<unknown> = Promise.resolve()
+/** One change of the table at a time: whoever removes it must be sure that nobody is about to use it. */
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const result = tail.then(work)
+  tail = result.catch(() => {})
+  return result
+}
+
+/**
+ * Holds from the moment it resolves.
+ * @throws FleetmoveError 'conflict' where a listener is held already; 'kernel' where rules or queue are refused:
+ *   then nothing is held and nothing is left
+ */
+export async function startHold(request: HoldRequest): Promise<Hold> {
+  const keys = allKeys(request.listeners)
+  const slot = reserve(keys)
+  let holder: Holder | null = null
+  try {
+    if (request.means !== 'drop') holder = await Holder.start(request, slot)
+    await inTurn(() => openRules(request, slot, keys))
+  } catch (error) {
+    await holder?.kill()
+    await inTurn(() => removeRules(request, slot)).catch(() => {})
+    throw error
+  }
+  return new RunningHold(request, slot, holder)
+}
+
+/**
+ * Removes what a dead agent's holds have left behind. Listeners that are still held stay so until the kernel
+ * forgets them: their service may be between two hosts, and refuse.
+ * @param evenLive removes those too
+ * @returns whether nothing is left
+ */
+export const sweepHolds = (evenLive: boolean): Promise<boolean> =>
+  inTurn(async () => {
+    if (underWay.size > 0) return false
+    const found = await listTable()
+    if (found === null) return true
+    if (!evenLive && keysIn(found).size > 0) return false
+    if (found.includes('chain guard {')) {
+      for (const program of ['iptables', 'ip6tables']) {
+        for (let slot = 0; slot < holdSlots; slot++) {
+          if (found.includes(`chain ${holdChain(slot)} {`)) await removeXtables(program, slot)
+        }
+      }
+    }
+    await deleteTable()
+    return true
+  })
+
+class RunningHold implements Hold {
+  readonly means: HoldMeans
+  readonly ended: Promise<HoldEnd>
+  private finishing: Promise<HoldEnd> | null = null
+  private end: (end: HoldEnd | PromiseLike<HoldEnd>) => void = () => {}
+  private readonly expiry: NodeJS.Timeout
+
+  constructor(
+    private readonly request: HoldRequest,
+    private readonly slot: number,
+    private readonly holder: Holder | null,
+  ) {
+    this.means = request.means
+    this.ended = new Promise((resolve) => {
+      this.end = resolve
+    })
+    // Whoever wants to know asks for it.
+    this.ended.catch(() => {})
+    const expire = (): void => void this.finish('expired').catch(() => {})
+    // The process that holds knows the time itself, and goes first: ours is for when it is gone, or there is none.
+    this.expiry = setTimeout(expire, request.maxMs + (holder ? expiryGrace : 0))
+    holder?.onExpired(expire)
+    const abort = (): void => void this.release().catch(() => {})
+    if (request.signal?.aborted) abort()
+    else request.signal?.addEventListener('abort', abort, { once: true })
+  }
+
+  async held(): Promise<HoldCounts> {
+    const counts = await this.holder?.counts()
+    if (counts) return counts
+    const { counts: last, dropped } = await this.countsWithoutHolder()
+    return { ...last, dropped }
+  }
+
+  release(): Promise<HoldEnd> {
+    return this.finish('released')
+  }
+
+  private finish(why: 'released' | 'expired'): Promise<HoldEnd> {
+    if (!this.finishing) {
+      this.finishing = this.letGo(why)
+      this.end(this.finishing)
+    }
+    return this.finishing
+  }
+
+  private async letGo(why: 'released' | 'expired'): Promise<HoldEnd> {
+    clearTimeout(this.expiry)
+    const begun = performance.now()
+    const { holder, request, slot } = this
+    // Before the rules go, or later datagrams of a flow would overtake the ones that waited.
+    const inOrder = (await holder?.release()) ?? false
+    const before = inOrder ? null : await inTurn(() => this.countsWithoutHolder())
+    let closed: HoldCounts | null = null
+    let ms = 0
+    await inTurn(async () => {
+      await runNft(request.runDirectory, closeHoldText(slot, request.listeners))
+      ms = performance.now() - begun
+      closed = (await holder?.close()) ?? null
+      await removeRules(request, slot)
+    })
+    const counts = closed ?? { ...nobody, ...before?.counts, dropped: before?.dropped ?? 0 }
+    return { why: holder && !closed ? 'lost' : why, counts, ms }
+  }
+
+  /** Without a process that counts only the rule's own counter tells how many came. */
+  private async countsWithoutHolder(): Promise<{ counts: HoldCounts; dropped: number }> {
+    const found = (await listTable()) ?? ''
+    const chain = found.slice(found.indexOf(`chain ${holdChain(this.slot)} {`))
+    return { counts: nobody, dropped: Number(/counter packets (\d+)/.exec(chain)?.[1] ?? 0) }
+  }
+}
+
+const nobody: HoldCounts = { syns: 0, datagrams: 0, bytes: 0, released: 0, repeated: 0, dropped: 0, lost: 0 }
+/** How much later than the process that holds we act ourselves. */
+const expiryGrace = 250
+/** Node starts in a tenth of a second, on a loaded machine in a few. */
+const startTimeout = 10_000
+
+/** The child process, seen from the agent. What is asked of one that is gone answers null or false. */
+class Holder {
+  private alive = true
+  private readonly exited: Promise<void>
+  private readonly waiters = new Set<(event: HolderEvent | null) => void>()
+  private said = ''
+
+  private constructor(private readonly child: ChildProcess) {
+    this.exited = new Promise((resolve) => {
+      const gone = (): void => {
+        this.alive = false
+        for (const waiter of [...this.waiters]) waiter(null)
+        resolve()
+      }
+      child.once('exit', gone)
+      child.once('error', (error) => {
+        this.said += error.message
+        gone()
+      })
+    })
+    child.stderr?.on('data', (chunk) => {
+      this.said = (this.said + String(chunk)).slice(-1000)
+    })
+    // One that dies while we write.
+    child.stdin?.on('error', () => {})
+    if (child.stdout) {
+      readLines<HolderEvent>(child.stdout, (event) => {
+        for (const waiter of [...this.waiters]) waiter(event)
+      })
+    }
+  }
+
+  static async start(request: HoldRequest, slot: number): Promise<Holder> {
+    const { maxPackets, maxBytes, maxMs, holder: argv } = request
+    const task: HolderTask = { queue: queueNumber(slot), maxPackets, maxBytes, maxMs }
+    const child = spawn(argv[0]!, [...argv.slice(1), JSON.stringify(task)], { cwd: '/', stdio: 'pipe' })
+    const holder = new Holder(child)
+    const timer = setTimeout(() => child.kill('SIGKILL'), startTimeout)
+    const ready = await holder.next('ready')
+    clearTimeout(timer)
+    if (ready) return holder
+    await holder.exited
+    throw new FleetmoveError('kernel', {
+      message: `new connections can't be queued: ${holder.said.trim() || 'the process that holds them did not start'}`,
+      hint: `see which program has netfilter's queue ${queueNumber(slot)}: /proc/net/netfilter/nfnetlink_queue lists them`,
+    })
+  }
+
+  onExpired(act: () => void): void {
+    const waiter = (event: HolderEvent | null): void => {
+      if (event === null) this.waiters.delete(waiter)
+      if (event?.type === 'empty' && event.why === 'expired') act()
+    }
+    this.waiters.add(waiter)
+  }
+
+  async counts(): Promise<HoldCounts | null> {
+    return (await this.ask('counts', 'counts'))?.counts ?? null
+  }
+
+  /** @returns whether all went on in order */
+  async release(): Promise<boolean> {
+    return (await this.ask('release', 'empty')) !== null
+  }
+
+  async close(): Promise<HoldCounts | null> {
+    const closed = await this.ask('close', 'closed')
+    await this.exited
+    return closed?.counts ?? null
+  }
+
+  async kill(): Promise<void> {
+    if (this.alive) this.child.kill('SIGKILL')
+    await this.exited
+  }
+
+  private ask<T extends HolderEvent['type']>(
+    command: HolderCommand,
+    type: T,
+  ): Promise<Extract<HolderEvent, { type: T }> | null> {
+    if (!this.alive) return Promise.resolve(null)
+    const answer = this.next(type)
+    this.child.stdin?.write(encodeLine(command))
+    return answer
+  }
+
+  private next<T extends HolderEvent['type']>(type: T): Promise<Extract<HolderEvent, { type: T }> | null> {
+    return new Promise((resolve) => {
+      if (!this.alive) return resolve(null)
+      const waiter = (event: HolderEvent | null): void => {
+        if (event !== null && event.type !== type) return
+        this.waiters.delete(waiter)
+        resolve(event as Extract<HolderEvent, { type: T }> | null)
+      }
+      this.waiters.add(waiter)
+    })
+  }
+}
+
+const allKeys = (listeners: readonly HeldListener[]): Set<string> =>
+  new Set([...heldKeys(listeners, 4), ...heldKeys(listeners, 6)])
+
+function reserve(keys: ReadonlySet<string>): number {
+  for (const held of underWay.values()) {
+    const twice = [...keys].find((key) => held.has(key))
+    if (twice) throw new FleetmoveError('conflict', { message: `${twice} is being held already` })
+  }
+  for (let slot = 0; slot < holdSlots; slot++) {
+    if (underWay.has(slot)) continue
+    underWay.set(slot, keys)
+    return slot
+  }
+  throw new FleetmoveError('conflict', {
+    message: `${holdSlots} services are being held already`,
+    hint: 'move fewer services at a time',
+  })
+}
+
+async function openRules(request: HoldRequest, slot: number, keys: ReadonlySet<string>): Promise<void> {
+  if (request.means === 'xtables-queue') {
+    for (const program of xtablesPrograms(request.listeners)) {
+      // One that a dead agent has left will do.
+      if (!(await isThere(program, slot))) await runTool(program, xtables('-I', slot))
+    }
+  }
+  for (let attempt = 1; ; attempt++) {
+    const stale = new Set([...keysIn((await listTable()) ?? '')].filter((key) => keys.has(key)))
+    const { means, listeners, exceptDevices, maxMs } = request
+    try {
+      return await runNft(request.runDirectory, openHoldText(means, slot, listeners, exceptDevices, maxMs, stale))
+    } catch (error) {
+      // A stale key may expire between the listing and its deletion.
+      if (attempt === 2 || stale.size === 0) throw error
+    }
+  }
+}
+
+/** Frees the slot. The last hold takes the table with it: the host is as it was found. */
+async function removeRules(request: HoldRequest, slot: number): Promise<void> {
+  underWay.delete(slot)
+  if (request.means === 'xtables-queue') {
+    for (const program of xtablesPrograms(request.listeners)) await removeXtables(program, slot)
+  }
+  if (underWay.size > 0) return
+  const found = await listTable()
+  // Others' holds, of an agent that died, are the kernel's to end.
+  if (found !== null && keysIn(found).size === 0) await deleteTable()
+}
+
+const xtables = (verb: string, slot: number): string[] => ['-w', '-t', 'raw', verb, ...xtablesRule(slot)]
+const isThere = (program: string, slot: number): Promise<boolean> =>
+  runTool(program, xtables('-C', slot)).then(
+    () => true,
+    () => false,
+  )
+async function removeXtables(program: string, slot: number): Promise<void> {
+  while (await isThere(program, slot)) await runTool(program, xtables('-D', slot))
+}
+
+/** What stands, as nft writes it; null where there is no table of ours. */
+async function listTable(): Promise<string | null> {
+  try {
+    return await runTool('nft', ['list', 'table', 'inet', holdTable])
+  } catch (error) {
+    if (error instanceof ToolFailed && /No such file or directory/.test(error.stderr)) return null
+    throw error
+  }
+}
+const deleteTable = (): Promise<string> => runTool('nft', ['delete', 'table', 'inet', holdTable])
+
+const keysIn = (listing: string): Set<string> =>
+  new Set([...listing.matchAll(/(\S+ \. (?:tcp|udp) \. \d+) timeout /g)].map((match) => match[1]!))
+
+let loads = 0
+async function runNft(runDirectory: string, text: string): Promise<void> {
+  // Not a pipe: node's are socket pairs, which nft can't open as /dev/stdin.
+  loads += 1
+  const file = `${runDirectory}/hold-${process.pid}-${loads}.nft`
+  await mkdir(runDirectory, { recursive: true, mode: 0o700 })
+  try {
+    await writeFile(file, text, { mode: 0o600 })
+    await runTool('nft', ['-f', file])
+  } catch (error) {
+    if (!(error instanceof ToolFailed)) throw error
+    throw new FleetmoveError('kernel', { message: `nft says: ${explainNft(error.stderr, text)}`, cause: error })
+  } finally {
+    await rm(file, { force: true })
+  }
+}

@@ -1,0 +1,25 @@
+import type { Name } from '../proto/model/names.js'
+import type { CanaryPlan } from './canary.js'
+import type { Service } from './config/fleet.js'
+import { journal } from './journal.js'
+import type { Moved } from './move-state.js'
+import { recreateMove } from './recreate.js'
+import { rollingMove } from './rolling.js'
+import type { World } from './world.js'
+
+/**
+ * Moves a service to `target`, one of its two hosts, by its strategy.
+ * @throws FleetmoveError 'rolled-back' when it stays where it was
+ */
+export async function moveService(world: World, service: Service, target: Name, canary?: CanaryPlan): Promise<Moved> {
+  const moved =
+    service.strategy === 'recreate'
+      ? await recreateMove(world, service, target)
+      : await rollingMove(world, service, target, canary)
+  if (moved.switchMs > 0) {
+    await journal(world.fleet, { type: 'switch', service: service.name, to: target, ms: moved.switchMs })
+  }
+  const { stage } = world.states.get(service.name)!
+  await journal(world.fleet, { type: 'stage', service: service.name, stage })
+  return moved
+}

@@ -1,0 +1,112 @@
+/**
+ * The move of a service that must never run twice: copy while it runs, hold new clients, drain, stop, last
+ * difference, start, health, switch, release. In either direction.
+ */
+import { FleetmoveError } from '../proto/model/error.js'
+import type { Name } from '../proto/model/names.js'
+import { change } from './change.js'
+import type { Service } from './config/fleet.js'
+import { copyData, refuseLostData } from './data.js'
+import { drain } from './drain.js'
+import { type Hold, holdService } from './hold.js'
+import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
+import { type Moved, rolledBack, setState } from './move-state.js'
+import type { ServiceState } from './plan/host-specs.js'
+import { purgeUdp } from './udp.js'
+import { assertVerified, verifyServices } from './verify.js'
+import { agentOf, type World } from './world.js'
+
+/** Of the hold, what drain may use; the rest is for stop, the last copy and the start. */
+const drainShare = 0.5
+
+/**
+ * @returns the gap in which nobody answered as `switchMs`.
+ * @throws FleetmoveError 'rolled-back' when it stays on its host, running there again; 'conflict' when the
+ *   new host has written data that going back would lose: then it is stopped on both, and says so.
+ */
+export async function recreateMove(world: World, service: Service, target: Name): Promise<Moved> {
+  const origin = target === service.to ? service.from : service.to
+  const before = world.states.get(service.name)!
+  const resting = target === service.to ? ('forwarding' as const) : ('moved' as const)
+  const finished = target === service.to ? ('moved' as const) : ('forwarding' as const)
+  let gapMs = 0
+  let undrained = 0
+  if (before.active !== target || before.paused) {
+    // A run that was killed in the gap left it stopped: it stays paused until it answers somewhere.
+    if (!before.paused) await setState(world, service, { stage: 'moving', active: origin })
+    let hold: Hold | undefined
+    try {
+      if (!before.paused) {
+        await copyData(world, service, origin, target, { mode: 'live' })
+        await runHook(world, service, 'before_move', origin)
+      }
+      hold = await holdService(world, service)
+      await setState(world, service, { stage: 'moving', active: origin, paused: true })
+      undrained = await drain(world, service, origin, hold.remainingMs() * drainShare)
+      if (undrained > 0) await agentOf(world, origin).reset(service.name)
+      const begun = performance.now()
+      await runLifecycle(world, service, 'stop', origin)
+      await copyData(world, service, origin, target, { mode: 'final' })
+      await runLifecycle(world, service, 'start', target)
+      await awaitHealth(world, service, target)
+      gapMs = await pointAndRelease(world, service, target, hold, begun)
+    } catch (cause) {
+      await goBack(world, service, target, { stage: resting, active: origin }, hold)
+      throw rolledBack(service, origin, cause)
+    }
+  }
+  await setState(world, service, { stage: finished, active: target })
+  await runHook(world, service, finished === 'moved' ? 'after_move' : 'on_rollback', target)
+  return { service: service.name, active: target, switchMs: gapMs, undrained }
+}
+
+async function pointAndRelease(
+  world: World,
+  service: Service,
+  target: Name,
+  hold: Hold,
+  begun: number,
+): Promise<number> {
+  let ms = 0
+  const end = world.progress.begin(service.name, `switch to ${target}`)
+  await change(world, {
+    states: new Map([[service.name, { stage: 'moving', active: target }]]),
+    check: async (wanted) => {
+      // Nobody waits for our proofs: both hosts point to the new one already.
+      await purgeUdp(world, service)
+      await hold.release()
+      ms = performance.now() - begun
+      end(`nobody answered for ${ms.toFixed(0)} ms`)
+      assertVerified(await verifyServices(world, [service], wanted), 'the switch was taken back')
+    },
+  })
+  return ms
+}
+
+/** Running on its host again, before new clients are let go to it. */
+async function goBack(
+  world: World,
+  service: Service,
+  target: Name,
+  state: ServiceState,
+  hold: Hold | undefined,
+): Promise<void> {
+  try {
+    await runLifecycle(world, service, 'stop', target)
+    await refuseLostData(world, service, target)
+    await runLifecycle(world, service, 'start', state.active)
+    await awaitHealth(world, service, state.active)
+    await setState(world, service, state)
+    await runHook(world, service, 'on_rollback', state.active)
+  } catch (cause) {
+    const known = cause instanceof FleetmoveError ? cause : undefined
+    throw new FleetmoveError(known?.code ?? 'internal', {
+      message: `${service.name} could not be brought back to ${state.active}, and answers nowhere now: ${(cause as Error).message}`,
+      hint: `${known?.hint ? `${known.hint}; ` : ''}new clients are dropped, not refused, until one of advance and rollback succeeds`,
+      ...(known?.host === undefined ? {} : { host: known.host }),
+      cause,
+    })
+  } finally {
+    await hold?.release()
+  }
+}
