@@ -1,7 +1,7 @@
 /** The gRPC service: decode, call, encode. What comes in is checked before anything is done with it. */
 import { hostname } from 'node:os'
 import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc/grpc-js'
-import { z } from 'zod'
+import type { z } from 'zod'
 import * as codec from '../proto/codec.js'
 import { errorToStatus } from '../proto/error-wire.js'
 import type * as wire from '../proto/gen/fleetmove.js'
@@ -15,10 +15,8 @@ import { inspectData } from './data/inspect-data.js'
 import { pullData } from './data/pull-data.js'
 import { writeRecords } from './data/records.js'
 import { type Served, serveData } from './data/serve-data.js'
-import { readArrivals, readOpened } from './flows/arrivals.js'
 import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
-import { establishedForwarded } from './flows/forwarded.js'
 import { outcomes } from './flows/outcomes.js'
 import { purgeUdp } from './flows/purge-udp.js'
 import { resetConnections } from './flows/reset.js'
@@ -26,101 +24,19 @@ import { awaitHealthy, type HealthCheck } from './health.js'
 import { ServiceHolds } from './hold/service-holds.js'
 import type { Host } from './host.js'
 import { identity } from './identity.js'
-import { type Conntrack, openConntrack } from './kernel/conntrack.js'
+import { openConntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
-import { linkStats } from './kernel/link-stats.js'
 import { type LifecycleMeans, runHook, runLifecycle } from './lifecycle.js'
 import { measurePath, reflect } from './path.js'
 import { paths } from './plan/own.js'
 import { openWitness } from './probe/witness.js'
-import { askPeer, awaitPeer } from './reach.js'
+import { awaitPeer } from './reach.js'
+import { requests } from './requests.js'
 import { ledgerPath } from './serve.js'
-import { piecesOf } from './tunnel/tunnel.js'
+import { status } from './status.js'
 import { version } from './version.js'
 
-const decode = codec.decode
-const token = codec.bytes(16, 64)
-const probeToken = codec.bytes(16, 16)
-const milliseconds = (max: number) => z.int().min(0).max(max)
-const anHour = 3_600_000
-/** What the operator wrote into fleet.yaml; it is run by a shell, that is its purpose. */
-const text = z.string().max(65_536)
-
-/** Absolute, nothing that climbs, nothing that ends a line of a configuration. */
-const directory = z
-  .string()
-  .max(4096)
-  .regex(/^(?!.*\/\.\.?(\/|$))(\/[^/\p{Cc}]+)+$/u)
-const directories = z.array(directory).min(1).max(64)
-
-const requests = {
-  identity: z.object({ kind: z.enum(['wireguard', 'openvpn']) }),
-  reflect: z.object({ port: codec.port, token }),
-  measurePath: z.object({ remote: codec.hostIp, port: codec.port, token, timeoutMs: milliseconds(60_000) }),
-  confirmWithinMs: z.int().min(1000).max(anHour),
-  generation: z.object({ generation: z.int().min(1) }),
-  awaitTunnel: z.object({ tunnel: z.int().min(1).max(63), timeoutMs: milliseconds(anHour) }),
-  status: z.object({ maxArrivals: z.int().min(0).max(65_536) }),
-  witness: z.object({ ports: z.array(codec.port).min(1).max(126), tokens: z.array(probeToken).min(1).max(10_000) }),
-  probe: z.object({
-    protocol: codec.protocol,
-    address: codec.ip,
-    port: codec.port,
-    token: probeToken,
-    bytes: z.int().min(0).max(8192),
-    timeoutMs: milliseconds(60_000),
-    connectOnly: z.boolean(),
-    holdMs: milliseconds(60_000),
-  }),
-  findFlow: z.object({
-    protocol: codec.protocol,
-    address: codec.ip,
-    port: codec.port,
-    client: codec.ip,
-    clientPort: z.int().min(0).max(65535),
-    timeoutMs: milliseconds(60_000),
-  }),
-  lifecycle: z.object({
-    service: codec.name,
-    action: z.enum(['start', 'stop', 'before_move', 'after_move', 'on_rollback']),
-    lifecycle: z.object({
-      // systemd.unit(5) and Docker's names; neither may look like an option.
-      unit: z.string().regex(/^([A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254})?$/),
-      container: z.string().regex(/^([A-Za-z0-9][A-Za-z0-9_.-]{0,254})?$/),
-      start: text,
-      stop: text,
-      command: text,
-    }),
-    environment: z.record(z.string().regex(/^FLEETMOVE_[A-Z]{1,32}$/), z.string().max(1024)),
-    timeoutMs: milliseconds(anHour),
-  }),
-  health: z.object({
-    service: codec.name,
-    kind: z.enum(['tcp', 'http', 'command']),
-    url: z.string().max(4096),
-    command: text,
-    address: z.union([codec.ip, z.literal('')]),
-    port: z.int().min(0).max(65535),
-    timeoutMs: milliseconds(anHour),
-  }),
-  service: z.object({ service: codec.name }),
-  hold: z.object({ service: codec.name, maxMs: z.int().min(1).max(anHour) }),
-  serveData: z.object({ service: codec.name, directories, tunnel: z.int().min(1).max(63) }),
-  pullData: z.object({
-    service: codec.name,
-    directories,
-    tunnel: z.int().min(1).max(63),
-    port: codec.port,
-    // As serve-data.ts makes them.
-    user: z.string().regex(/^[0-9a-f]{16}$/),
-    secret: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
-    mode: z.enum(['live', 'final', 'check']),
-    overwrite: z.boolean(),
-    empty: z.array(directory).max(64),
-  }),
-  inspectData: z.object({ service: codec.name, directories }),
-  recordData: z.object({ service: codec.name, directories, atUs: z.int().min(1) }),
-}
+const { decode } = codec
 
 function meansOf({ unit, container, start, stop }: z.infer<typeof requests.lifecycle>['lifecycle']): LifecycleMeans {
   if (unit !== '') return { kind: 'unit', unit }
@@ -290,54 +206,6 @@ async function probe(spec: ProbeSpec): Promise<ProbeResult> {
   if (connected === null) return running.result
   return { outcome: 'answered', bytes: 0, detail: 'the connection stands', ...connected }
 }
-
-async function status(host: Host, conntrack: Conntrack, maxArrivals: number): Promise<wire.StatusReply> {
-  const spec = host.spec
-  if (!spec) return { tunnels: [], services: [], drift: [] }
-  const [arrivals, opened, established, drift, tunnels] = await Promise.all([
-    readArrivals(),
-    readOpened(),
-    establishedForwarded(conntrack, spec),
-    host.drift(),
-    Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel))),
-  ])
-  return {
-    tunnels,
-    services: spec.services.map((service) => {
-      const own = arrivals.filter((arrival) => belongs(service, arrival))
-      return {
-        name: service.name,
-        forwarded: opened.get(service.name)?.forwarded ?? 0,
-        served: opened.get(service.name)?.served ?? 0,
-        establishedForwarded: established.get(service.name) ?? 0,
-        arrivals: own.slice(0, maxArrivals),
-        arrivalsTotal: own.length,
-      }
-    }),
-    drift: drift.map(describeStep),
-  }
-}
-
-async function tunnelStatus(tunnel: HostSpec['tunnels'][number]): Promise<wire.TunnelStatus> {
-  const [reach, stats] = await Promise.all([askPeer(tunnel, 1000), linkStats(piecesOf(tunnel).device)])
-  return {
-    index: tunnel.index,
-    up: reach.up,
-    rttMs: reach.rttMs,
-    rxBytes: stats?.rxBytes ?? 0,
-    txBytes: stats?.txBytes ?? 0,
-    detail: stats ? reach.detail : 'the device is gone',
-  }
-}
-
-const belongs = (service: ServiceSpec, arrival: { address: string; protocol: string; port: number }): boolean =>
-  service.routes.some(
-    (route) =>
-      route.address === arrival.address &&
-      route.protocol === arrival.protocol &&
-      arrival.port >= route.ports.from &&
-      arrival.port <= route.ports.to,
-  )
 
 function tunnelOf(host: Host, index: number): TunnelSpec {
   const tunnel = host.spec?.tunnels.find((each) => each.index === index)

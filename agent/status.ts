@@ -1,0 +1,60 @@
+/** What the host knows of its tunnels, services and clients now. */
+import type * as wire from '../proto/gen/fleetmove.js'
+import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
+import { readArrivals, readOpened } from './flows/arrivals.js'
+import { establishedForwarded } from './flows/forwarded.js'
+import type { Host } from './host.js'
+import type { Conntrack } from './kernel/conntrack.js'
+import { describeStep } from './kernel/describe-step.js'
+import { linkStats } from './kernel/link-stats.js'
+import { askPeer } from './reach.js'
+import { piecesOf } from './tunnel/tunnel.js'
+
+/** @param maxArrivals the longest list of clients that is returned for a service, the latest first */
+export async function status(host: Host, conntrack: Conntrack, maxArrivals: number): Promise<wire.StatusReply> {
+  const spec = host.spec
+  if (!spec) return { tunnels: [], services: [], drift: [] }
+  const [arrivals, opened, established, drift, tunnels] = await Promise.all([
+    readArrivals(),
+    readOpened(),
+    establishedForwarded(conntrack, spec),
+    host.drift(),
+    Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel))),
+  ])
+  return {
+    tunnels,
+    services: spec.services.map((service) => {
+      const own = arrivals.filter((arrival) => belongs(service, arrival))
+      return {
+        name: service.name,
+        forwarded: opened.get(service.name)?.forwarded ?? 0,
+        served: opened.get(service.name)?.served ?? 0,
+        establishedForwarded: established.get(service.name) ?? 0,
+        arrivals: own.slice(0, maxArrivals),
+        arrivalsTotal: own.length,
+      }
+    }),
+    drift: drift.map(describeStep),
+  }
+}
+
+async function tunnelStatus(tunnel: HostSpec['tunnels'][number]): Promise<wire.TunnelStatus> {
+  const [reach, stats] = await Promise.all([askPeer(tunnel, 1000), linkStats(piecesOf(tunnel).device)])
+  return {
+    index: tunnel.index,
+    up: reach.up,
+    rttMs: reach.rttMs,
+    rxBytes: stats?.rxBytes ?? 0,
+    txBytes: stats?.txBytes ?? 0,
+    detail: stats ? reach.detail : 'the device is gone',
+  }
+}
+
+const belongs = (service: ServiceSpec, arrival: { address: string; protocol: string; port: number }): boolean =>
+  service.routes.some(
+    (route) =>
+      route.address === arrival.address &&
+      route.protocol === arrival.protocol &&
+      arrival.port >= route.ports.from &&
+      arrival.port <= route.ports.to,
+  )
