@@ -2,7 +2,7 @@
  * The agent's one writer: applies specs one at a time, keeps the ledger, and undoes alone what the
  * controller doesn't confirm.
  */
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
@@ -57,8 +57,9 @@ export class Host {
         await this.undo(`the trial of generation ${trial.spec.generation} ended while the agent was down`)
         return
       }
-      if (trial) this.schedule(trial.deadline - Date.now())
-      if (trial || confirmed) {
+      if (trial) this.schedule(trial.deadline)
+      // Also with nothing confirmed: an agent that died while it undid the first spec must end that.
+      if (trial || confirmed || this.ledger.current.generation > 0) {
         const steps = await this.converge(this.spec)
         if (steps.length > 0) this.events.log('kernel put back to the ledger', { steps: steps.map(describeStep) })
       }
@@ -95,11 +96,17 @@ export class Host {
       try {
         const steps = await this.converge(spec)
         if (before === 0 && spec.services.length > 0) await this.events.tracks?.(spec.services)
-        this.schedule(deadline - Date.now())
+        this.schedule(deadline)
         this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
         return steps
       } catch (cause) {
-        await this.undo(`generation ${spec.generation} failed`)
+        await this.undo(`generation ${spec.generation} failed`).catch((undoing: unknown) => {
+          throw new FleetmoveError('kernel', {
+            message: `${(cause as Error).message}; and it could not be undone: ${(undoing as Error).message}`,
+            hint: 'mend what stops it on that host, then restart fleetmove-agent there, which ends the undoing',
+            cause,
+          })
+        })
         const why = cause instanceof FleetmoveError ? cause : undefined
         throw new FleetmoveError('rolled-back', {
           message: `${(cause as Error).message}; everything on this host was put back`,
@@ -136,13 +143,13 @@ export class Host {
   }
 
   /** Takes everything back and forgets it. The ledger's file is gone afterwards. */
-  leave(generation: number, ledgerPath: string): Promise<Step[]> {
+  leave(generation: number): Promise<Step[]> {
     return this.alone(async () => {
       this.checkGeneration(generation)
-      clearTimeout(this.timer)
       const steps = await this.converge(nothing(this.spec))
+      clearTimeout(this.timer)
       await this.events.left?.()
-      await rm(ledgerPath, { force: true })
+      await this.ledger.forget()
       this.events.log('left', { steps: steps.map(describeStep) })
       return steps
     })
@@ -157,7 +164,9 @@ export class Host {
         hint: `finish that move first: run \`fleetmove finalize\` or \`fleetmove down\` with its fleet.yaml`,
       })
     }
-    const same = [trial?.spec, confirmed].find((known) => known?.generation === spec.generation)
+    // A younger trial makes what is confirmed old.
+    const known = trial?.spec ?? confirmed
+    const same = known?.generation === spec.generation ? known : undefined
     if (same && !isDeepStrictEqual(same, spec)) {
       throw new FleetmoveError('stale', {
         message: `generation ${spec.generation} is here already with other content`,
@@ -171,21 +180,24 @@ export class Host {
     const newest = this.ledger.current.generation
     if (generation <= newest) {
       throw new FleetmoveError('stale', {
-        message: `generation ${generation} is older than ${newest}, which this host has seen`,
+        message: `generation ${generation} comes too late: this host has taken ${newest} already`,
         hint: 'another controller has changed this fleet since: look at `fleetmove status`, then run the command again',
       })
     }
   }
 
-  private schedule(ms: number): void {
+  private schedule(deadline: number): void {
     clearTimeout(this.timer)
-    this.timer = setTimeout(() => {
-      this.alone(async () => {
-        const trial = this.ledger.current.trial
-        if (!trial || trial.deadline > Date.now()) return
-        await this.undo(`generation ${trial.spec.generation} was not confirmed in time`)
-      }).catch((error) => this.events.log('undoing failed', { error: (error as Error).message }))
-    }, ms)
+    const end = async (): Promise<void> => {
+      const trial = this.ledger.current.trial
+      // By name and not by the clock, which may have been set back since, and may lag the timer by a millisecond.
+      if (trial?.deadline !== deadline) return
+      await this.undo(`generation ${trial.spec.generation} was not confirmed in time`)
+    }
+    this.timer = setTimeout(
+      () => this.alone(end).catch((error) => this.events.log('undoing failed', { error: (error as Error).message })),
+      Math.max(0, deadline - Date.now()),
+    )
   }
 
   private async undo(reason: string): Promise<Step[]> {

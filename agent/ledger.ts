@@ -45,7 +45,11 @@ export class Ledger {
       text = await readFile(path, 'utf8')
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return new Ledger(path, empty)
-      throw new FleetmoveError('ledger', { message: `can't read ${path}: ${(cause as Error).message}`, cause })
+      throw new FleetmoveError('ledger', {
+        message: `can't read ${path}: ${(cause as Error).message}`,
+        hint: 'look at that file and its directory: both must be readable by root',
+        cause,
+      })
     }
     return new Ledger(path, parse(path, text))
   }
@@ -93,6 +97,12 @@ export class Ledger {
     }
     this.body = body
   }
+
+  /** Removes the file; afterwards this is an empty ledger. */
+  async forget(): Promise<void> {
+    await rm(this.path, { force: true })
+    this.body = empty
+  }
 }
 
 const checksum = (text: string): string => createHash('sha256').update(text).digest('hex')
@@ -100,7 +110,7 @@ const checksum = (text: string): string => createHash('sha256').update(text).dig
 function parse(path: string, text: string): LedgerBody {
   const [head = '', json = ''] = text.split('\n')
   if (head === `${format} ${checksum(json)}`) return JSON.parse(json) as LedgerBody
-  const what = head.startsWith(format) ? 'is torn (its checksum is wrong)' : 'is not a ledger of this version'
+  const what = head.startsWith(`${format} `) ? 'is torn (its checksum is wrong)' : 'is not a ledger of this version'
   throw new FleetmoveError('ledger', {
     message: `${path} ${what}`,
     hint: `look at it; if you can do without it, move it away and run \`fleetmove up\`, which sets this host up anew`,

@@ -32,7 +32,6 @@ import { paths } from './plan/own.js'
 import { openWitness } from './probe/witness.js'
 import { awaitPeer } from './reach.js'
 import { requests } from './requests.js'
-import { ledgerPath } from './serve.js'
 import { status } from './status.js'
 import { version } from './version.js'
 
@@ -160,9 +159,9 @@ export function agentService(host: Host, leave: () => void): AgentServer {
       flows: await purgeUdp(conntrack, serviceOf(host, request)),
     })),
     serveData: streaming(async (request: wire.ServeDataRequest, send: (event: wire.ServeDataEvent) => void, signal) => {
-      const { directories, tunnel } = decode('serveData', requests.serveData, request)
+      const { directories, tunnel, live } = decode('serveData', requests.serveData, request)
       const onReady = (served: Served): void => send({ ready: true, ...served })
-      await serveData({ directories, tunnel: tunnelOf(host, tunnel), signal, onReady })
+      await serveData({ directories, live, tunnel: tunnelOf(host, tunnel), signal, onReady })
     }),
     pullData: streaming(async (request: wire.PullDataRequest, send: (event: wire.PullDataEvent) => void, signal) => {
       const { tunnel, ...pull } = decode('pullData', requests.pullData, request)
@@ -184,13 +183,13 @@ export function agentService(host: Host, leave: () => void): AgentServer {
     }),
     recordData: unary(async (request: wire.RecordDataRequest) => {
       const { service, directories, atUs } = decode('recordData', requests.recordData, request)
-      const record = { state: 'verified', origin: 'served', atUs } as const
+      const record = { state: 'verified', origin: 'served', atUs, doubtfulUs: null } as const
       await writeRecords(service, Object.fromEntries(directories.map((path) => [path, record])))
       return {}
     }),
     leave: unary(async (request: wire.LeaveRequest) => {
       const { generation } = decode('leave', requests.generation, request)
-      const steps = await host.leave(generation, ledgerPath)
+      const steps = await host.leave(generation)
       // The reply first.
       setImmediate(leave)
       return { steps: steps.map(describeStep) }

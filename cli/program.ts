@@ -2,16 +2,8 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import type { AdvanceCommandOptions } from './commands/advance.js'
 import { exitCodeOf } from './exit-codes.js'
+import type { GlobalOptions } from './global-options.js'
 import { version } from './version.js'
-
-export interface GlobalOptions {
-  file: string
-  json: boolean
-  yes: boolean
-  verbose: boolean
-  /** Milliseconds; undefined: as long as it takes. */
-  timeout: number | undefined
-}
 
 /** Runs one command line; sets the process's exit code. */
 export async function runProgram(argv: readonly string[]): Promise<void> {

@@ -4,7 +4,7 @@ import { loadFleet } from '../controller/config/load-fleet.js'
 import type { Context } from '../controller/world.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import { askSecret } from './ask-secret.js'
-import type { GlobalOptions } from './program.js'
+import type { GlobalOptions } from './global-options.js'
 import { progressFor } from './render/progress.js'
 
 /** Loads the fleet and runs `use` within the time that the operator gave. */

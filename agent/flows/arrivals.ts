@@ -89,7 +89,7 @@ export function parseArrivals(json: string): ArrivalRecord[] {
 export function parseOpened(json: string): Map<string, OpenedCount> {
   const opened = new Map<string, OpenedCount>()
   for (const { counter } of listed.parse(JSON.parse(json)).nftables) {
-    const match = /^(.+)-(forwarded|served)$/.exec(counter?.name ?? '')
+    const match = /^_?(.+)-(forwarded|served)$/.exec(counter?.name ?? '')
     if (!counter || !match) continue
     const service = match[1] as string
     const known = opened.get(service) ?? { forwarded: 0, served: 0 }

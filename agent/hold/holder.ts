@@ -67,15 +67,15 @@ export async function holdPackets([argument]: readonly string[]): Promise<number
     }
   }
 
+  let drained: Promise<void> | null = null
   const release = async (why: 'asked' | 'expired'): Promise<void> => {
-    if (passing) return
-    passing = true
     clearTimeout(expiry)
-    await drain()
+    passing = true
+    drained ??= drain()
+    await drained
     say({ type: 'empty', why })
   }
   const close = async (): Promise<void> => {
-    passing = true
     await queue.caughtUp()
     await drain()
     // The answers to the last verdicts: what was lost of them.

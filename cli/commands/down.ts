@@ -1,5 +1,5 @@
 import { down } from '../../controller/down.js'
-import type { GlobalOptions } from '../program.js'
+import type { GlobalOptions } from '../global-options.js'
 import { print } from '../render/print.js'
 import { withFleet } from '../session.js'
 

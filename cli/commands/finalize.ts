@@ -1,7 +1,7 @@
 import { parseDuration } from '../../controller/config/duration.js'
 import { finalize } from '../../controller/finalize.js'
 import { FleetmoveError } from '../../proto/model/error.js'
-import type { GlobalOptions } from '../program.js'
+import type { GlobalOptions } from '../global-options.js'
 import { print } from '../render/print.js'
 import { withFleet } from '../session.js'
 

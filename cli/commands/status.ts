@@ -1,5 +1,5 @@
 import { status } from '../../controller/status.js'
-import type { GlobalOptions } from '../program.js'
+import type { GlobalOptions } from '../global-options.js'
 import { print } from '../render/print.js'
 import { statusText } from '../render/status.js'
 import { withFleet } from '../session.js'

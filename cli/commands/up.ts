@@ -1,5 +1,5 @@
 import { up } from '../../controller/up.js'
-import type { GlobalOptions } from '../program.js'
+import type { GlobalOptions } from '../global-options.js'
 import { print } from '../render/print.js'
 import { verificationText } from '../render/verification.js'
 import { withFleet } from '../session.js'
