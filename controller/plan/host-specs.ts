@@ -1,5 +1,6 @@
 /** Fleet × tunnels × stages → the whole desired state of every host. Pure. */
 import { familyOf, type Ip } from '../../proto/model/address.js'
+import { FleetmoveError } from '../../proto/model/error.js'
 import type { AddressPair, Canary, HostSpec, ServiceRoute, ServiceSpec, Stage } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
@@ -129,6 +130,7 @@ function probePairs(input: SpecsInput, host: Name, peer: Name): AddressPair[] {
 /**
  * Where each service stands, as the hosts' confirmed specs tell: of two that differ (a command was
  * killed between them) the younger one counts.
+ * @throws FleetmoveError 'conflict' for a service that is on its way between other hosts
  */
 export function statesOf(fleet: Fleet, specs: ReadonlyMap<Name, HostSpec>): Map<Name, ServiceState> {
   const states = new Map<Name, ServiceState>()
@@ -141,10 +143,18 @@ export function statesOf(fleet: Fleet, specs: ReadonlyMap<Name, HostSpec>): Map<
       })
       .sort((x, y) => y.generation - x.generation)
     const newest = records[0]?.record
+    if (newest && (newest.from !== service.from || newest.to !== service.to)) throw redirected(service, newest)
     states.set(service.name, newest ? stateOf(newest) : { stage: 'planned', active: service.from })
   }
   return states
 }
+
+/** The hosts would be told to forward to each other, or to nobody. */
+const redirected = (service: Service, { from, to }: ServiceSpec): FleetmoveError =>
+  new FleetmoveError('conflict', {
+    message: `${service.name} is on its way from ${from} to ${to}, but fleet.yaml says from ${service.from} to ${service.to}`,
+    hint: `write it as it was and finish that move (fleetmove finalize, or fleetmove down), or give the service another name`,
+  })
 
 const stateOf = ({ stage, active, canary, routes }: ServiceSpec): ServiceState => ({
   stage,
