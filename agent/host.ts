@@ -16,6 +16,8 @@ export interface HostEvents {
   log(message: string, detail?: Record<string, unknown>): void
   /** Services are dispatched here now, and none were before. */
   tracks?(services: readonly ServiceSpec[]): Promise<void>
+  /** Everything of ours is about to be taken out of the kernel. */
+  leaving?(): Promise<void>
   /** Everything of ours is out of the kernel. */
   left?(): Promise<void>
 }
@@ -146,6 +148,7 @@ export class Host {
   leave(generation: number): Promise<Step[]> {
     return this.alone(async () => {
       this.checkGeneration(generation)
+      await this.events.leaving?.()
       const steps = await this.converge(nothing(this.spec))
       clearTimeout(this.timer)
       await this.events.left?.()

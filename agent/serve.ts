@@ -3,7 +3,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
-import { forgetGhosts, forgetMarked } from './flows/forget.js'
+import { awaitRenumbered, forgetGhosts, forgetMarked } from './flows/forget.js'
 import { Host } from './host.js'
 import { openConntrack } from './kernel/conntrack.js'
 import { linuxKernel } from './kernel/linux.js'
@@ -15,6 +15,9 @@ import { version } from './version.js'
 
 export const ledgerPath = join(paths.state, 'ledger.json')
 
+/** Clients whose port was taken are few, and most of their connections short. */
+const renumberedMs = 10_000
+
 /** @returns the exit code, once the agent has left or was told to stop. */
 export async function serve(): Promise<number> {
   await mkdir(paths.run, { recursive: true, mode: 0o700 })
@@ -24,6 +27,11 @@ export async function serve(): Promise<number> {
   const host = new Host(kernel, await Ledger.open(ledgerPath), {
     log,
     tracks: async (services) => log('dead connections forgotten', { entries: await forgetGhosts(conntrack, services) }),
+    leaving: async () => {
+      await forgetMarked(conntrack)
+      const cut = await awaitRenumbered(conntrack, renumberedMs)
+      if (cut > 0) log('connections lose their translation', { entries: cut })
+    },
     left: async () => log('connections forgotten', { entries: await forgetMarked(conntrack) }),
   })
   await host.restore()

@@ -3,10 +3,13 @@
  * packet any more and stays "established" for days. A client that uses such a port again would follow
  * the dead entry and not the rules.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { ServiceSpec } from '../../proto/model/host-spec.js'
 import type { Conntrack, ConntrackEntry } from '../kernel/conntrack.js'
 import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { routeOf, wayOf } from './service-flows.js'
+
+const pollMs = 100
 
 /**
  * Deletes everything that bears our mark: to be called when our table is gone, which was all that
@@ -20,6 +23,32 @@ export async function forgetMarked(conntrack: Conntrack): Promise<number> {
   })
   return deleteAll(conntrack, doomed)
 }
+
+/**
+ * Waits for the connections that only our table keeps alive: one straight to this host, whose client uses
+ * the same port by the tunnel too (or has within two minutes), is given another port by the kernel's
+ * translation, and breaks with it. Call `forgetMarked` first, so that no new ones come.
+ * @returns how many were still there when the time was over
+ */
+export async function awaitRenumbered(conntrack: Conntrack, timeoutMs: number): Promise<number> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    let left = 0
+    await conntrack.walk({ protocol: 'tcp' }, (entry) => {
+      if (entry.tcpState === 'established' && isRenumbered(entry)) left += 1
+    })
+    if (left === 0 || performance.now() >= deadline) return left
+    await delay(pollMs)
+  }
+}
+
+/** Only the client's port is another one: no translation that an operator would write does that. */
+const isRenumbered = ({ mark, original, reply }: ConntrackEntry): boolean =>
+  wayOf(mark).way === 'direct' &&
+  original.source === reply.destination &&
+  original.destination === reply.source &&
+  original.destinationPort === reply.sourcePort &&
+  original.sourcePort !== reply.destinationPort
 
 /**
  * Deletes established TCP connections to these services' own addresses that no socket of this host has:
