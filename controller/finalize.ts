@@ -3,7 +3,7 @@ import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
-import { journal, readJournal } from './journal.js'
+import { type JournalEntry, journal, readJournal } from './journal.js'
 import { cleanUp, releaseServices } from './release.js'
 import { selectServices } from './select-services.js'
 import { agentOf, type Context, type World, withWorld } from './world.js'
@@ -71,15 +71,26 @@ function refuseUnmoved(world: World, services: readonly Service[]): void {
   })
 }
 
+/** A verification takes no longer, and is noted when it is over. */
+const verificationMs = 15_000
+
+/** Our own probes arrive too, from addresses that true clients may share: only what came last at such a time is ours. */
+function isOwnProbe(entries: readonly JournalEntry[], client: string, lastSeen: number): boolean {
+  return entries.some((entry) => {
+    if (entry.type !== 'proof' || !entry.probers.includes(client)) return false
+    const over = Date.parse(entry.at)
+    return lastSeen >= over - verificationMs && lastSeen <= over + 1000
+  })
+}
+
 /** Who came by the old address within the quiet time, and how many connections stand that way now. */
 async function survey(
   world: World,
   services: readonly Service[],
   quietMs: number,
 ): Promise<{ stragglers: Straggler[]; established: number }> {
-  const probers = new Set(
-    (await readJournal(world.fleet)).flatMap((entry) => (entry.type === 'proof' ? entry.probers : [])),
-  )
+  const entries = await readJournal(world.fleet)
+  const now = Date.now()
   const found = await inParallel(new Set(services.map((service) => service.from)), async (host) => {
     const status = await agentOf(world, host).status(maxArrivals)
     return status.services.filter((each) => services.some((s) => s.name === each.name && s.from === host))
@@ -87,8 +98,8 @@ async function survey(
   const own = found.flat()
   const stragglers = own.flatMap((each) =>
     each.arrivals
-      // Our own probes open connections too.
-      .filter((arrival) => arrival.lastSeenMsAgo <= quietMs && !probers.has(arrival.client))
+      .filter((arrival) => arrival.lastSeenMsAgo <= quietMs)
+      .filter(({ client, lastSeenMsAgo }) => !isOwnProbe(entries, client, now - lastSeenMsAgo))
       .map((arrival) => ({
         service: each.name as Name,
         client: arrival.client,
