@@ -14,7 +14,7 @@ import type { Wanted } from './change.js'
 import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { journal } from './journal.js'
-import { type Path, pathsOf } from './plan/probe-paths.js'
+import { type Path, pathsOf, triedListeners } from './plan/probe-paths.js'
 import { type Verdict, type VerdictInput, verdict } from './plan/verdict.js'
 import { type Prober, probersOf } from './probers.js'
 import { selectServices } from './select-services.js'
@@ -82,6 +82,11 @@ export async function verifyServices(
       pathsOf({ fleet: world.fleet, locals: world.locals, states, pairs }, service),
     )
     const probers = probersOf(world)
+    for (const service of services) {
+      const listeners = service.listen.filter(({ protocol }) => protocol === 'tcp').length
+      const tried = triedListeners(service).length
+      if (tried < listeners) world.progress.note(service.name, `${tried} of its ${listeners} TCP listeners are tried`)
+    }
     const witnesses = await Witnesses.open(world, paths, probers.length)
     try {
       const jobs = probers.flatMap((prober) => paths.map((path) => ({ prober, path })))

@@ -25,7 +25,10 @@ export interface Path {
   tunnelAddresses: Ip[]
   /** `probePort` is forwarded, the next one never is. */
   probePort: number
-  /** The first port of each TCP listener: as clients use it, and as it arrives through the tunnel. */
+  /**
+   * The first port of each TCP listener: as clients use it, and as it arrives through the tunnel. Of very
+   * many a sample: all go the same way through one map, and each costs a connection on every path.
+   */
   listeners: { port: number; forwardedPort: number }[]
 }
 
@@ -56,12 +59,23 @@ export function pathsOf(
       driver: tunnel.driver,
       tunnelAddresses: [tunnel.local4, tunnel.peer4, tunnel.local6, tunnel.peer6],
       probePort: tunnel.probe.port,
-      listeners: service.listen
-        .filter((listener) => listener.protocol === 'tcp' && protocol === 'tcp')
-        .map((listener) => ({
-          port: listener.ports.from,
-          forwardedPort: (onNew ? listener.newPort : listener.oldPort) ?? listener.ports.from,
-        })),
+      listeners:
+        protocol === 'tcp'
+          ? triedListeners(service).map((listener) => ({
+              port: listener.ports.from,
+              forwardedPort: (onNew ? listener.newPort : listener.oldPort) ?? listener.ports.from,
+            }))
+          : [],
     }))
   })
+}
+
+/** 100 listeners by two ways of two families are proved within seconds, and 2,000 not before a trial is over. */
+const mostListeners = 100
+
+/** The TCP listeners of a service that are connected to: all, or of very many an even sample with the first and the last. */
+export function triedListeners(service: Service): Service['listen'] {
+  const all = service.listen.filter((listener) => listener.protocol === 'tcp')
+  if (all.length <= mostListeners) return all
+  return Array.from({ length: mostListeners }, (_, i) => all[Math.round((i * (all.length - 1)) / (mostListeners - 1))]!)
 }
