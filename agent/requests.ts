@@ -68,7 +68,7 @@ export const requests = {
   }),
   service: z.object({ service: codec.name }),
   hold: z.object({ service: codec.name, maxMs: z.int().min(1).max(anHour) }),
-  serveData: z.object({ service: codec.name, directories, tunnel: z.int().min(1).max(63) }),
+  serveData: z.object({ service: codec.name, directories, tunnel: z.int().min(1).max(63), live: z.boolean() }),
   pullData: z.object({
     service: codec.name,
     directories,
@@ -80,6 +80,7 @@ export const requests = {
     mode: z.enum(['live', 'final', 'check']),
     overwrite: z.boolean(),
     empty: z.array(directory).max(64),
+    atUs: z.int().min(1),
   }),
   inspectData: z.object({ service: codec.name, directories }),
   recordData: z.object({ service: codec.name, directories, atUs: z.int().min(1) }),

@@ -32,7 +32,7 @@ import { paths } from './plan/own.js'
 import { openWitness } from './probe/witness.js'
 import { awaitPeer } from './reach.js'
 import { requests } from './requests.js'
-import { status } from './status.js'
+import { status, type Upkeep } from './status.js'
 import { version } from './version.js'
 
 const { decode } = codec
@@ -59,7 +59,7 @@ function checkOf(
 }
 
 /** @param leave called when everything has been taken back and the reply is sent: the process may end. */
-export function agentService(host: Host, leave: () => void): AgentServer {
+export function agentService(host: Host, upkeep: Upkeep, leave: () => void): AgentServer {
   const conntrack = openConntrack()
   const holds = new ServiceHolds()
   return {
@@ -109,7 +109,7 @@ export function agentService(host: Host, leave: () => void): AgentServer {
       return awaitPeer(tunnelOf(host, index), timeoutMs)
     }),
     status: unary(async (request: wire.StatusRequest) =>
-      status(host, conntrack, decode('status', requests.status, request).maxArrivals),
+      status(host, conntrack, upkeep, decode('status', requests.status, request).maxArrivals),
     ),
     witness: streaming(async (request: wire.WitnessRequest, send: (event: wire.WitnessEvent) => void, signal) => {
       const { ports, tokens } = decode('witness', requests.witness, request)

@@ -50,19 +50,15 @@ export async function copyData(
 ): Promise<DataCopy> {
   if (service.data.length === 0) return { passes: [] }
   const tunnel = tunnelBetween(world, from, to)
-  const [source, target] = [agentOf(world, from), agentOf(world, to)]
-  const request = { service: service.name, directories: [...service.data], tunnel }
-  const served = await source.serveData(request)
-  try {
-    const pull: Pull = (mode) =>
-      pullOnce(world, service, target, served, { ...request, mode, overwrite: options.overwrite ?? false })
-    if (options.mode === 'live') return { passes: await livePasses(pull) }
-    const passes = await finalPasses(pull, service, from)
-    await source.recordData(service.name, service.data, served.access.atUs)
-    return { passes }
-  } finally {
-    served.stop()
+  const copy: Copy = {
+    world,
+    service,
+    source: agentOf(world, from),
+    target: agentOf(world, to),
+    tunnel,
+    overwrite: options.overwrite ?? false,
   }
+  return { passes: await (options.mode === 'live' ? livePasses(copy) : finalPasses(copy)) }
 }
 
 /**
@@ -93,50 +89,70 @@ export async function refuseLostData(world: World, service: Service, host: Name)
   })
 }
 
-type Mode = 'live' | 'final' | 'check'
-type Pull = (mode: Mode) => Promise<DataResult>
+interface Copy {
+  world: World
+  service: Service
+  source: Agent
+  target: Agent
+  tunnel: number
+  overwrite: boolean
+}
 
-async function livePasses(pull: Pull): Promise<DataResult[]> {
+/** Each pass is served anew: what was written before it began is on the source's disk then. */
+async function livePasses(copy: Copy): Promise<DataResult[]> {
   const passes: DataResult[] = []
-  while (!enough(passes)) passes.push(await pull('live'))
+  while (!enough(passes)) passes.push(await serving(copy, true, (served) => pull(copy, served, 'live')))
   return passes
 }
 
-async function finalPasses(pull: Pull, service: Service, from: Name): Promise<DataResult[]> {
+async function finalPasses(copy: Copy): Promise<DataResult[]> {
+  const { service, source } = copy
   const passes: DataResult[] = []
-  for (let round = 1; ; round++) {
-    passes.push(await pull('final'))
-    const check = await pull('check')
-    if (check.differencesTotal === 0) return passes
-    if (round < finalRounds) continue
-    throw new FleetmoveError('verify', {
-      message: `the data of ${service.name} still differs after the last copy (${check.differencesTotal}): ${check.differences.slice(0, 3).join('; ')}`,
-      hint: `see what still writes there on ${from} although the service is stopped`,
-      host: from,
+  let check: DataResult | undefined
+  while (passes.length < finalRounds) {
+    const same = await serving(copy, false, async (served) => {
+      passes.push(await pull(copy, served, 'final'))
+      check = await pull(copy, served, 'check')
+      if (check.differencesTotal > 0) return false
+      await source.recordData(service.name, service.data, served.access.atUs)
+      return true
     })
+    if (same) return passes
+  }
+  throw new FleetmoveError('verify', {
+    message: `the data of ${service.name} still differs after the last copy (${check!.differencesTotal}): ${check!.differences.slice(0, 3).join('; ')}`,
+    hint: `see what still writes there on ${source.host} although the service is stopped`,
+    host: source.host,
+  })
+}
+
+async function serving<T>(
+  { service, source, tunnel }: Copy,
+  live: boolean,
+  use: (served: ServedData) => Promise<T>,
+): Promise<T> {
+  const served = await source.serveData({ service: service.name, directories: [...service.data], tunnel, live })
+  try {
+    return await use(served)
+  } finally {
+    served.stop()
   }
 }
 
-function pullOnce(
-  world: World,
-  service: Service,
-  target: Agent,
-  served: ServedData,
-  request: { service: string; directories: string[]; tunnel: number; mode: Mode; overwrite: boolean },
-): Promise<DataResult> {
-  const { port, user, secret, empty } = served.access
+function pull(copy: Copy, served: ServedData, mode: 'live' | 'final' | 'check'): Promise<DataResult> {
+  const { world, service, target, tunnel, overwrite } = copy
   const words = { live: 'copy data while it runs', final: 'last difference of the data', check: 'compare data' }
-  const tell = teller(world, service)
-  const pull = async (): Promise<DataResult> => {
-    const result = await target.pullData({ ...request, port, user, secret, empty }, tell)
+  const request = { service: service.name, directories: [...service.data], tunnel, mode, overwrite, ...served.access }
+  const told = (result: DataResult): string =>
+    mode === 'check'
+      ? `${result.differencesTotal || 'no'} differences`
+      : `${result.transferredFiles} of ${result.files} files, ${bytes(result.literalBytes)} new of ${bytes(result.totalBytes)}`
+  const work = async (): Promise<DataResult> => {
+    const result = await target.pullData(request, teller(world, service))
     for (const note of result.notes) world.progress.detail(service.name, note)
     return result
   }
-  const told = (result: DataResult): string =>
-    request.mode === 'check'
-      ? `${result.differencesTotal || 'no'} differences`
-      : `${result.transferredFiles} of ${result.files} files, ${bytes(result.literalBytes)} new of ${bytes(result.totalBytes)}`
-  return timed(world.progress, service.name, `${words[request.mode]}, to ${target.host}`, pull, told)
+  return timed(world.progress, service.name, `${words[mode]}, to ${target.host}`, work, told)
 }
 
 /** A word every few seconds, for copies that take longer. */

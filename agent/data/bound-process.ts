@@ -3,6 +3,7 @@
  * even one that is killed. Also what it starts itself ends then: all of it is one process group.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { installHint, toolPath } from '../kernel/tool.js'
@@ -16,7 +17,7 @@ export interface BoundProcess {
 }
 
 export interface BoundOptions {
-  argv: readonly [string, ...string[]]
+  argv: readonly string[]
   environment?: Readonly<Record<string, string>>
   /** Is removed after the end, also when the agent isn't there any more to do it; '' for none. */
   directory: string
@@ -55,7 +56,7 @@ export function startBound({ argv, environment, directory, onOutput, onComplaint
   const exit = new Promise<number | null>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => {
-      if (code === 127) reject(notInstalled(argv[0]))
+      if (code === 127) reject(notInstalled(argv[0]!))
       else resolve(code)
     })
   })
@@ -70,7 +71,7 @@ export function startBound({ argv, environment, directory, onOutput, onComplaint
       if (pid === 0) return
       const begun = performance.now()
       // One that hangs in the kernel (a dead NFS server) can't be waited for.
-      while (isGroup(pid) && performance.now() - begun < 2 * graceMs) {
+      while ((await membersOf(pid)) > 0 && performance.now() - begun < 2 * graceMs) {
         if (performance.now() - begun > graceMs) signalGroup(pid, 'SIGKILL')
         await delay(pollMs)
       }
@@ -84,12 +85,26 @@ const notInstalled = (program: string): FleetmoveError =>
     hint: `${installHint(program)} on this host`,
   })
 
-function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
+function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
   try {
-    return process.kill(-pid, signal)
+    return process.kill(-group, signal)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
     throw error
   }
 }
-const isGroup = (pid: number): boolean => signalGroup(pid, 0)
+
+/** How many processes of a group run. Dead ones that init hasn't reaped yet take signals, but don't count. */
+export async function membersOf(group: number): Promise<number> {
+  if (!signalGroup(group, 0)) return 0
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const members = await Promise.all(
+    pids.map(async (pid) => {
+      const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
+      // Fields 3 and 5, proc(5); counted from the end of the name, which may hold anything.
+      const [state, , of] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      return Number(of) === group && state !== 'Z' && state !== 'X'
+    }),
+  )
+  return members.filter(Boolean).length
+}

@@ -13,6 +13,10 @@ export interface Found {
   total: number
 }
 
+const print = ['-printf', '%P\\0']
+/** As find(1) reads it; its comparison is strict. */
+const timestamp = (us: number): string => `@${Math.floor(us / 1e6)}.${String(us % 1e6).padStart(6, '0')}`
+
 const namesShown = 20
 const countLimit = 10_000
 
@@ -22,18 +26,24 @@ const countLimit = 10_000
  * @param atUs microseconds since 1970
  */
 export const changedSince = (directory: string, atUs: number): Promise<Found> =>
-  find(directory, ['-newerct', `@${Math.floor(atUs / 1e6)}.${String(atUs % 1e6).padStart(6, '0')}`], countLimit)
+  find(directory, ['-newerct', timestamp(atUs), ...print], countLimit)
 
 /** Files and symbolic links; directories, sockets, pipes and devices hold nothing that can be lost. */
 export const heldFiles = (directory: string): Promise<Found> =>
-  find(directory, ['(', '-type', 'f', '-o', '-type', 'l', ')'], 4)
+  find(directory, ['(', '-type', 'f', '-o', '-type', 'l', ')', ...print], 4)
+
+/** Sets the mtime of files that have this one or a later one to 1970, so that rsync compares what is in them. */
+export async function forgetTimes(directory: string, sinceUs: number): Promise<void> {
+  const touch = ['-exec', 'touch', '--no-create', '--date=@0', '--', '{}', '+']
+  await find(directory, ['-type', 'f', '-newermt', timestamp(sinceUs - 1), ...touch], countLimit)
+}
 
 /** A name as it may stand in a message. */
 export const printable = (name: string): string =>
   name.replace(/\p{Cc}/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
 
-function find(directory: string, tests: readonly string[], limit: number): Promise<Found> {
-  const argv = ['-P', directory, ...tests, '-printf', '%P\\0']
+function find(directory: string, expression: readonly string[], limit: number): Promise<Found> {
+  const argv = ['-P', directory, ...expression]
   return new Promise((resolve, reject) => {
     const child = spawn('find', argv, { env: { PATH: toolPath, LC_ALL: 'C' }, stdio: ['ignore', 'pipe', 'pipe'] })
     const found: Found = { names: [], total: 0 }

@@ -3,6 +3,7 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import type { TunnelSpec } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import { startBound } from './bound-process.js'
+import { forgetTimes } from './changes.js'
 import { moduleName } from './daemon-config.js'
 import { type DataDirectory, makeDirectory, targetDirectories } from './directories.js'
 import { inspectDirectories, refuseLoss } from './inspect-data.js'
@@ -30,6 +31,8 @@ export interface PullRequest {
   overwrite: boolean
   /** Directories that have no entry on the peer. */
   empty: readonly string[]
+  /** The peer's clock when it began to serve. */
+  atUs: number
 }
 
 export interface PullResult {
@@ -46,9 +49,10 @@ export interface PullResult {
  * Archive: links, modes, owners, times, devices; hard links, ACLs, extended attributes, sparse. No
  * --inplace: it writes through a hard link that the sender has broken since, into the other name too.
  * Then --partial keeps what was sent of a large file for the next call. Deletion at the end, when all is
- * known to have been read; rsync leaves it out after a read error.
+ * known to have been read; rsync leaves it out after a read error. Times compared by nanoseconds: by
+ * default a file of the same size that is written twice in a second counts as the same (3.1.3 or later).
  */
-const sameness = ['-aHAXS', '--numeric-ids', '--delete-delay'] as const
+const sameness = ['-aHAXS', '--numeric-ids', '--delete-delay', '--modify-window=-1']
 const silenceSeconds = 300
 const connectSeconds = 10
 const differencesShown = 20
@@ -96,25 +100,43 @@ async function pull(
     if (result.differencesTotal === 0) await markVerified(request)
   } else {
     if (!request.overwrite) refuseLoss(await inspectDirectories(request.service, directories), request.empty)
-    for (const directory of directories) await makeDirectory(directory)
-    await record(request, 'partial', null)
+    const doubts = await begin(request, directories)
     let state: DataRecord['state'] = 'partial'
     try {
       await each()
       state = 'whole'
     } finally {
-      await record(request, state, await fileClockUs())
+      // Doubts end with a whole copy, in which everything was read after the peer's present.
+      const doubtfulUs = (path: string): number => (state === 'whole' ? request.atUs : doubts.get(path)!)
+      const atUs = await fileClockUs()
+      await record(request, (path) => ({ state, origin: 'pulled', atUs, doubtfulUs: doubtfulUs(path) }))
     }
   }
   return { ...result, durationMs: Math.round(performance.now() - begun) }
 }
 
-const record = (
-  { service, directories }: PullRequest,
-  state: DataRecord['state'],
-  atUs: number | null,
-): Promise<void> =>
-  writeRecords(service, Object.fromEntries(directories.map((path) => [path, { state, origin: 'pulled', atUs }])))
+/** Makes the directories ready for a copy. @returns since when files are doubtful, until the copy is whole */
+async function begin(
+  request: PullRequest,
+  directories: readonly DataDirectory[],
+): Promise<ReadonlyMap<string, number>> {
+  const records = await readRecords(request.service)
+  const doubts = new Map<string, number>()
+  for (const directory of directories) {
+    const known = records[directory.path]?.doubtfulUs ?? null
+    doubts.set(directory.path, known ?? request.atUs)
+    await makeDirectory(directory)
+  }
+  // What is on disk while a copy runs: that all in it is ours.
+  await record(request, (path) => ({ state: 'partial', origin: 'pulled', atUs: null, doubtfulUs: doubts.get(path)! }))
+  for (const { path, real } of directories) {
+    if (records[path]) await forgetTimes(real, doubts.get(path)!)
+  }
+  return doubts
+}
+
+const record = ({ service, directories }: PullRequest, of: (path: string) => DataRecord): Promise<void> =>
+  writeRecords(service, Object.fromEntries(directories.map((path) => [path, of(path)])))
 
 /** What is written here after the copy stays later than it: the moment is not moved on. */
 async function markVerified({ service, directories }: PullRequest): Promise<void> {

@@ -23,6 +23,11 @@ export interface DataRecord {
    * Null while a copy runs, and after one that ended with the agent.
    */
   atUs: number | null
+  /**
+   * By the other host's clock: files with this mtime or a later one were perhaps written to after they
+   * had been read, without a sign of it. Null where nothing was copied to here while the service ran.
+   */
+  doubtfulUs: number | null
 }
 
 /** By path, as fleet.yaml names it. */
@@ -34,6 +39,7 @@ const format = z.record(
     state: z.enum(['partial', 'whole', 'verified']),
     origin: z.enum(['pulled', 'served']),
     atUs: z.int().min(0).nullable(),
+    doubtfulUs: z.int().min(0).nullable(),
   }),
 )
 

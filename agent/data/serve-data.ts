@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { TunnelSpec } from '../../proto/model/host-spec.js'
 import { paths } from '../plan/own.js'
-import { type BoundProcess, startBound } from './bound-process.js'
+import { type BoundProcess, membersOf, startBound } from './bound-process.js'
 import { daemonConfig, logFile, moduleLink, secretsFile } from './daemon-config.js'
 import { type DataDirectory, isBare, sourceDirectories } from './directories.js'
 import { fileClockUs } from './records.js'
@@ -16,7 +16,10 @@ export interface Served {
   port: number
   user: string
   secret: string
-  /** What was written here before has no later ctime, in microseconds. */
+  /**
+   * This host's clock, in microseconds. Nothing written before has a later ctime; and what is written
+   * into a file after the peer has read it gives the file an mtime that isn't earlier.
+   */
   atUs: number
   /** Directories without any entry. */
   empty: string[]
@@ -24,6 +27,8 @@ export interface Served {
 
 export interface ServeOptions {
   directories: readonly string[]
+  /** The service runs. */
+  live: boolean
   tunnel: Pick<TunnelSpec, 'peer' | 'local4' | 'peer4'>
   /** Ends it. */
   signal: AbortSignal
@@ -50,6 +55,7 @@ export async function serveData(options: ServeOptions): Promise<void> {
   const bare = await Promise.all(directories.map(isBare))
   const empty = directories.filter((_, index) => bare[index]).map(({ path }) => path)
   const atUs = await fileClockUs()
+  if (options.live) await flush(directories)
   await sweep()
   const directory = `${paths.run}/${prefix}${randomBytes(6).toString('hex')}`
   const user = randomBytes(8).toString('hex')
@@ -87,8 +93,8 @@ async function start(
     await writeFile(config, text, { mode: 0o600 })
     for (const [index, { real }] of directories.entries()) await symlink(real, moduleLink(directory, index))
     words = ''
-    const argv = ['rsync', '--daemon', '--no-detach', `--config=${config}`] as const
-    const daemon = startBound({ argv: [...argv], directory, onComplaint: (text) => (words += text) })
+    const argv = ['rsync', '--daemon', '--no-detach', `--config=${config}`]
+    const daemon = startBound({ argv, directory, onComplaint: (text) => (words += text) })
     let exited = false
     const over = daemon.exit.finally(() => (exited = true))
     over.catch(() => {})
@@ -172,7 +178,7 @@ async function idle(group: number, idleMs: number, signal: AbortSignal): Promise
     await delay(Math.min(10_000, idleMs / 4), undefined, { signal }).catch(() => {})
     if (signal.aborted) return
     // The daemon and the one that waits for our end are always there; each connection is one more.
-    if ((await sizeOfGroup(group)) > 2) seen = performance.now()
+    if ((await membersOf(group)) > 2) seen = performance.now()
   }
   throw new FleetmoveError('timeout', {
     message: `nobody has copied anything for ${idleMs / 1000} s`,
@@ -180,16 +186,20 @@ async function idle(group: number, idleMs: number, signal: AbortSignal): Promise
   })
 }
 
-async function sizeOfGroup(group: number): Promise<number> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
-  const groups = await Promise.all(
-    pids.map(async (pid) => {
-      const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
-      // Field 5, proc(5); counted from the end of the name, which may hold anything.
-      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2])
-    }),
-  )
-  return groups.filter((each) => each === group).length
+/**
+ * Writes through a memory mapping change a file's mtime only at the first one to a page, until that page
+ * is written to the disk. After this, the next write to any page is a first one (page_mkwrite in Linux).
+ */
+async function flush(directories: readonly DataDirectory[]): Promise<void> {
+  const complaints: string[] = []
+  const argv = ['sync', '--file-system', ...directories.map(({ real }) => real)]
+  const sync = startBound({ argv, directory: '', onComplaint: (text) => complaints.push(text) })
+  try {
+    if ((await sync.exit) !== 0)
+      throw new FleetmoveError('kernel', { message: `can't flush to disk: ${complaints.join('').trim()}` })
+  } finally {
+    await sync.end()
+  }
 }
 
 const lastLog = async (directory: string): Promise<string> =>
