@@ -96,4 +96,8 @@ export interface Ruleset {
   chains: string[]
   counters: string[]
   text: string
+  /** Names of the chains that hang in netfilter's hooks, and of those that tunnels need. */
+  frame: string[]
+  /** Enough where the observed table has the same frame. */
+  servicesText: string
 }

@@ -10,6 +10,7 @@ import type { Step } from '../kernel/step.js'
 import type { AddressSpec, Desired, LinkSpec, ProcessSpec, RouteSpec, RuleSpec } from './desired.js'
 import { deviceOf, makeRoom, wireguardProcess } from './make-room.js'
 import { isOurDevice } from './own.js'
+import { sameFrame } from './ruleset.js'
 import { opensForwarding } from './sysctls.js'
 
 export { processFingerprint } from './make-room.js'
@@ -101,8 +102,11 @@ function sameWireguard(link: Extract<LinkSpec, { kind: 'wireguard' }>, observed:
 
 function rulesetSteps(desired: Desired, observed: Observed): Step[] {
   if (desired.ruleset === null) return []
-  const { fingerprint: mark, chains, counters, text } = desired.ruleset
-  if (observed.table?.fingerprint === mark) return []
+  const { fingerprint: mark, chains, frame, counters, servicesText } = desired.ruleset
+  const has = (name: string): boolean => observed.table?.chains.includes(name) ?? false
+  const stamp = observed.table?.fingerprint ?? ''
+  if (stamp === mark && chains.every(has)) return []
+  const text = sameFrame(stamp, mark) && frame.every(has) ? servicesText : desired.ruleset.text
   const staleChains = (observed.table?.chains ?? []).filter((name) => !chains.includes(name))
   const staleCounters = (observed.table?.counters ?? []).filter((name) => !counters.includes(name))
   // In the same transaction, behind the text: by then nothing refers to them any more.
@@ -111,8 +115,8 @@ function rulesetSteps(desired: Desired, observed: Observed): Step[] {
     ...staleChains.map((name) => `delete chain inet fleetmove ${name}`),
     ...staleCounters.map((name) => `delete counter inet fleetmove ${name}`),
   ]
-  const whole = removal.length === 0 ? text : `${text}${removal.join('\n')}\n`
-  return [{ do: 'load-ruleset', fingerprint: mark, chains, counters, text: whole }]
+  const all = removal.length === 0 ? text : `${text}${removal.join('\n')}\n`
+  return [{ do: 'load-ruleset', fingerprint: mark, chains, counters, text: all }]
 }
 
 function sysctlSteps(

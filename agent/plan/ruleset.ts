@@ -6,7 +6,9 @@
  * connection's mark. nft(8), "VERDICT MAP STATEMENT", "CONNTRACK EXPRESSIONS".
  *
  * The text adds what is missing, empties every chain and map of ours and fills them anew, all or
- * nothing: connections, counters and the record of arrivals live on.
+ * nothing: connections, counters and the record of arrivals live on. While only services change, the
+ * chains that hang in netfilter's hooks are left alone: flushing the one with the zones makes the kernel
+ * (6.18) drop every packet that waits in a queue, and a switch happens while clients wait in one.
  */
 import { type Family, familyOf, hostPort, type Ip } from '../../proto/model/address.js'
 import {
@@ -66,29 +68,51 @@ export function ruleset(input: RulesetInput): Ruleset {
   for (const tunnel of tunnels) openProbes(tunnel, targets, openings)
 
   const counters = services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)])
-  const body = [...chains(input, tunnels), ...[...targets.byRules.values()].map(chainOf), ...elements(openings)]
-  const mark = fingerprint([...counters, ...body.flatMap((part) => [part.declaration, ...part.rules])].join('\n'))
-  const names = body.filter((part) => part.chain !== '').map((part) => part.chain)
-  const rule = (chain: string, text: string): string => `add rule inet ${table} ${chain} ${text}`
-  const text = [
-    `add table inet ${table}`,
-    ...counters.map((name) => `add counter inet ${table} ${name}`),
+  const frame = chains(input, tunnels)
+  const ofServices = [...targets.byRules.values()].map(chainOf)
+  const opened = elements(openings)
+  const mark = `${fingerprint(partsText(frame))}${fingerprint([...counters, partsText(ofServices), ...opened].join('\n'))}`
+  const rulesOf = (part: Part): string[] => part.rules.map((rule) => `add rule inet ${table} ${part.chain} ${rule}`)
+  const begin = [`add table inet ${table}`, ...counters.map((name) => `add counter inet ${table} ${name}`)]
+  const maps = [
     `add map inet ${table} open4 { type ipv4_addr . inet_proto . inet_service : verdict; }`,
     `add map inet ${table} open6 { type ipv6_addr . inet_proto . inet_service : verdict; }`,
     arrivalSet(4),
     arrivalSet(6),
-    ...body.filter((part) => part.chain !== '').map((part) => part.declaration),
-    ...names.map((name) => `flush chain inet ${table} ${name}`),
-    `flush map inet ${table} open4`,
-    `flush map inet ${table} open6`,
-    // nft rewrites what it lists, so drift is found by this comment and not by comparing text.
-    rule('fingerprint', `accept comment "fleetmove:${mark}"`),
-    ...body.flatMap((part) =>
-      part.chain === '' ? part.rules : part.rules.map((content) => rule(part.chain, content)),
-    ),
   ]
-  return { fingerprint: mark, chains: names, counters, text: `${text.join('\n')}\n` }
+  // nft rewrites what it lists, so drift is found by this comment and not by comparing text.
+  const stamp: Part = {
+    chain: 'fingerprint',
+    declaration: `add chain inet ${table} fingerprint`,
+    rules: [`accept comment "fleetmove:${mark}"`],
+  }
+  const load = (parts: Part[], before: string[]): string =>
+    [
+      ...begin,
+      ...before,
+      ...parts.map((part) => part.declaration),
+      ...parts.map((part) => `flush chain inet ${table} ${part.chain}`),
+      `flush map inet ${table} open4`,
+      `flush map inet ${table} open6`,
+      ...parts.flatMap(rulesOf),
+      ...opened,
+      '',
+    ].join('\n')
+  return {
+    fingerprint: mark,
+    chains: [stamp, ...frame, ...ofServices].map((part) => part.chain),
+    frame: frame.map((part) => part.chain),
+    counters,
+    text: load([stamp, ...frame, ...ofServices], maps),
+    servicesText: load([stamp, ...ofServices], []),
+  }
 }
+
+/** The first half of a fingerprint is of what the tunnels need, the second of the services. */
+export const sameFrame = (a: string, b: string): boolean => a.slice(0, 16) === b.slice(0, 16)
+
+const partsText = (parts: readonly Part[]): string =>
+  parts.flatMap((part) => [part.declaration, ...part.rules]).join('\n')
 
 export const forwardedCounter = (service: string): string => counterName(service, 'forwarded')
 export const servedCounter = (service: string): string => counterName(service, 'served')
@@ -100,7 +124,6 @@ const arrivalSet = (family: Family): string =>
   `add set inet ${table} arrivals${family} { type ipv${family}_addr . ipv${family}_addr . inet_proto . inet_service; flags dynamic,timeout; size 65536; timeout 7d; }`
 
 interface Part {
-  /** '' for the parts that aren't chains: then rules are whole commands. */
   chain: string
   declaration: string
   rules: string[]
@@ -149,7 +172,6 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
     ...(input.opened6 ? ['meta nfproto ipv6 drop'] : []),
   ]
   return [
-    { chain: 'fingerprint', declaration: `add chain inet ${table} fingerprint`, rules: [] },
     base(
       'zone-prerouting',
       'type filter hook prerouting priority raw',
@@ -331,7 +353,7 @@ function target(targets: Targets, prefix: string, rules: string[]): string {
 }
 
 /** Elements in batches: one command of 65,535 ports would be a line of megabytes. */
-function elements(openings: Opening[]): Part[] {
+function elements(openings: Opening[]): string[] {
   const batch = 1000
   const commands: string[] = []
   for (const family of [4, 6] as const) {
@@ -341,5 +363,5 @@ function elements(openings: Opening[]): Part[] {
       commands.push(`add element inet ${table} open${family} { ${list.join(', ')} }`)
     }
   }
-  return [{ chain: '', declaration: '', rules: commands }]
+  return commands
 }
