@@ -4,7 +4,7 @@ import type { DataProgress, DataResult } from '../proto/gen/fleetmove.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { Agent, ServedData } from './agents/agent.js'
-import type { Service } from './config/fleet.js'
+import type { Fleet, Service } from './config/fleet.js'
 import { enough } from './plan/copy-passes.js'
 import { pairKey } from './plan/tunnel-pair.js'
 import { timed } from './progress.js'
@@ -34,6 +34,10 @@ export interface Written {
 const finalRounds = 2
 const tellMs = 5000
 
+/** Whether a service has directories that are copied from or to this host: then it needs rsync. */
+export const copiesData = (fleet: Fleet, host: Name): boolean =>
+  [...fleet.services.values()].some(({ from, to, data }) => data.length > 0 && (from === host || to === host))
+
 /**
  * Copies all `data` of the service. Live: passes until the difference doesn't shrink any more. Final: the
  * last difference, and then a look that must find none; both hosts remember that they hold the same.
@@ -62,14 +66,14 @@ export async function copyData(
 }
 
 /**
- * What was written to the service's data on a host since the last copy to or from it. For a host that no
- * copy has reached: the files that are there.
+ * What was written to the service's data on a host since the last copy to or from it; nothing where no
+ * copy was.
  */
 export async function writtenSince(world: World, service: Service, host: Name): Promise<Written[]> {
   if (service.data.length === 0) return []
   const directories = await agentOf(world, host).inspectData(service.name, service.data)
   return directories
-    .filter((directory) => directory.changedTotal > 0)
+    .filter((directory) => directory.changedTotal > 0 && directory.state !== 'unknown')
     .map(({ path, changed, changedTotal }) => ({ path, names: changed, total: changedTotal }))
 }
 

@@ -2,6 +2,7 @@
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
+import { copiesData } from './data.js'
 import { inParallel } from './in-parallel.js'
 import { finalizedServices, journal, journalPath } from './journal.js'
 import type { ServiceState } from './plan/host-specs.js'
@@ -24,7 +25,9 @@ export interface UpResult {
  *   a probe fails, with the services' forwarding taken back.
  */
 export function up(context: Context): Promise<UpResult> {
-  return withWorld(context, async (world) => {
+  return withWorld(
+    context,
+    async (world) => {
     checkHosts(world)
     await refuseFinished(world)
     await installAgents(world)
@@ -50,7 +53,9 @@ export function up(context: Context): Promise<UpResult> {
       await journal(world.fleet, { type: 'stage', service: service.name, stage: world.states.get(service.name)!.stage })
     }
     return { changed, verification }
-  })
+  },
+    { replacing: true },
+  )
 }
 
 const forwarding = (from: Name): ServiceState => ({ stage: 'forwarding', active: from })
@@ -70,7 +75,9 @@ async function refuseFinished(world: World): Promise<void> {
 
 /** Everything that is in the way on any host, at once, before anything is changed anywhere. */
 export function checkHosts(world: World): void {
-  const hosts = [...world.sites.values(), ...world.vantages.values()].map(({ name, facts }) => ({ host: name, facts }))
+  const hosts = [...world.sites.values(), ...world.vantages.values()].map(({ name, facts }) => ({
+    ...{ host: name, facts, copiesData: copiesData(world.fleet, name) },
+  }))
   const links = neededPairs(world.fleet).map(({ a, b }) => ({ left: a, right: b, driver: world.fleet.tunnel.driver }))
   const problems = preflight(hosts, links).map(
     ({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint }),

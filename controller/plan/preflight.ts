@@ -16,6 +16,8 @@ export interface Problem {
 export interface PreflightHost {
   host: string
   facts: HostFacts
+  /** Directories are copied from or to it. */
+  copiesData?: boolean
 }
 
 /** Two hosts that need a tunnel, and the driver that fleet.yaml asks for. */
@@ -29,6 +31,8 @@ export interface PreflightLink {
 const oldestKernel = { major: 5, minor: 10 }
 /** Node 20's own binaries are built against it. */
 const oldestGlibc = { major: 2, minor: 28 }
+/** With older ones a file that is written twice within a second may count as unchanged. */
+const oldestRsync = { major: 3, minor: 1, patch: 3 }
 /** The runtime packed and unpacked, the agent, and one older version of each, in KiB. */
 const libraryKib = 250 * 1024
 /** Ledger, keys and log. */
@@ -54,7 +58,7 @@ export const preflight = (hosts: readonly PreflightHost[], links: readonly Prefl
   )
 }
 
-const hostProblems = ({ host, facts }: PreflightHost): Problem[] => {
+const hostProblems = ({ host, facts, copiesData = false }: PreflightHost): Problem[] => {
   const problems: Problem[] = []
   const add = (message: string, hint: string): void => {
     problems.push({ host, message, hint })
@@ -89,6 +93,15 @@ const hostProblems = ({ host, facts }: PreflightHost): Problem[] => {
     )
   for (const tool of ['nft', 'ip', 'gzip', 'tar', 'sha256sum'] as const)
     if (facts.tools[tool] === undefined) add(`${tool} is not installed`, installHint(facts, [tool]))
+  if (copiesData) {
+    const { rsync } = facts.tools
+    if (rsync === undefined) add('rsync is not installed; data: of a service needs it', installHint(facts, ['rsync']))
+    else if (isOlder(rsync.version, oldestRsync))
+      add(
+        `rsync ${rsync.version} is older than 3.1.3, which compares times by nanoseconds`,
+        'Install a newer rsync, or copy the data by other means and leave data: away.',
+      )
+  }
   if (!facts.systemd && facts.tools.setsid === undefined)
     add('neither systemd runs nor is setsid installed', installHint(facts, ['setsid']))
   for (const [feature, words] of [
@@ -232,7 +245,8 @@ const installHint = (facts: HostFacts, tools: readonly ToolName[]): string => {
     : `Run on the host: ${installers[family]} ${names.join(' ')}`
 }
 
-const isOlder = (version: string, than: { major: number; minor: number }): boolean => {
-  const [major = 0, minor = 0] = version.split('.').map(Number)
-  return major < than.major || (major === than.major && minor < than.minor)
+const isOlder = (version: string, than: { major: number; minor: number; patch?: number }): boolean => {
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map((part) => Number.parseInt(part, 10))
+  if (major !== than.major) return major < than.major
+  return minor < than.minor || (minor === than.minor && patch < (than.patch ?? 0))
 }

@@ -19,6 +19,7 @@ export const toolNames = [
   'wg',
   'wireguard-go',
   'conntrack',
+  'rsync',
   'gzip',
   'tar',
   'sha256sum',

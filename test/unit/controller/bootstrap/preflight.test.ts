@@ -92,6 +92,24 @@ describe('preflight', () => {
     expect(one({ disk: { usrLocalKib: undefined, varLibKib: undefined } })).toEqual([])
   })
 
+  it('asks for rsync only where data is copied, and not for an old one', () => {
+    const rsync = (version?: string) => ({
+      ...without('rsync'),
+      ...(version === undefined ? {} : { rsync: { path: '/usr/bin/rsync', version } }),
+    })
+    const copying = (version?: string) =>
+      preflight([{ host: 'new', facts: facts({ tools: rsync(version) }), copiesData: true }], [])
+    expect(one({ tools: rsync() })).toEqual([])
+    expect(copying()).toEqual([
+      {
+        ...{ host: 'new', message: 'rsync is not installed; data: of a service needs it' },
+        ...{ hint: 'Run on the host: apt-get install -y rsync' },
+      },
+    ])
+    expect(copying('3.1.2')).toMatchObject([{ message: expect.stringContaining('rsync 3.1.2 is older than 3.1.3') }])
+    for (const version of ['3.1.3', '3.2.7', '3.5.0', '4.0.0pre1']) expect(copying(version)).toEqual([])
+  })
+
   it('lists all problems of all hosts', () => {
     const problems = link(
       { uid: 1, tools: without('nft', 'tar') },
