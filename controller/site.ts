@@ -1,4 +1,5 @@
 /** One machine at the other end, and the agent once it runs there. */
+import { FleetmoveError } from '../proto/model/error.js'
 import type { HostFacts } from '../proto/model/facts.js'
 import type { Name } from '../proto/model/names.js'
 import type { Agent } from './agents/agent.js'
@@ -52,12 +53,23 @@ export class Site {
   }
 
   /**
-   * The running agent of this version, or null where none runs.
-   * @throws FleetmoveError 'unreachable' when another version runs: `fleetmove up` replaces it.
+   * The running agent, or null where none runs: one that died may have left its socket.
+   * @param replacing another version's agent counts as none, since `install` will replace it.
+   * @throws FleetmoveError 'conflict' when another version runs: `fleetmove up` replaces it.
    */
-  async agent(): Promise<Agent | null> {
-    if (!this.opened && this.facts.installed.socket) {
-      this.opened = grpcAgent(this.name, await openChannel(this.reached.root, await expectedAgent(this.reached)))
+  async agent(replacing = false): Promise<Agent | null> {
+    const { socket, runningAgent } = this.facts.installed
+    if (!this.opened && socket && runningAgent !== '') {
+      const expected = await expectedAgent(this.reached)
+      if (expected.agent.includes(`/agent-${runningAgent}/`)) {
+        this.opened = grpcAgent(this.name, await openChannel(this.reached.root, expected))
+      } else if (!replacing) {
+        throw new FleetmoveError('conflict', {
+          message: "the agent that runs there is another version's",
+          hint: 'run `fleetmove up`: it replaces the agent and leaves forwarding alone; or use the version that set the hosts up',
+          host: this.name,
+        })
+      }
     }
     return this.opened ?? null
   }

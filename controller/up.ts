@@ -28,32 +28,36 @@ export function up(context: Context): Promise<UpResult> {
   return withWorld(
     context,
     async (world) => {
-    checkHosts(world)
-    await refuseFinished(world)
-    await installAgents(world)
-    await refresh(world)
-    const pairs = await pairsFor(world)
-    // Receiver before sender: tunnels and their marks stand on both hosts before anything is sent into them.
-    let changed = await change(world, { pairs, mend: true, check: () => awaitTunnels(world, pairs) })
-    const states = new Map<Name, ServiceState>()
-    const finalized = await finalizedServices(world.fleet)
-    const services = selectServices(world.fleet, []).filter((service) => !finalized.has(service.name))
-    for (const service of services) {
-      if (world.states.get(service.name)?.stage === 'planned') states.set(service.name, forwarding(service.from))
-    }
-    let verification: Verification = { proofs: [] }
-    changed += await change(world, {
-      states,
-      check: async (wanted) => {
-        verification = await verifyServices(world, services, wanted)
-        assertVerified(verification, 'forwarding was taken back')
-      },
-    })
-    for (const service of services) {
-      await journal(world.fleet, { type: 'stage', service: service.name, stage: world.states.get(service.name)!.stage })
-    }
-    return { changed, verification }
-  },
+      checkHosts(world)
+      await refuseFinished(world)
+      await installAgents(world)
+      await refresh(world)
+      const pairs = await pairsFor(world)
+      // Receiver before sender: tunnels and their marks stand on both hosts before anything is sent into them.
+      let changed = await change(world, { pairs, mend: true, check: () => awaitTunnels(world, pairs) })
+      const states = new Map<Name, ServiceState>()
+      const finalized = await finalizedServices(world.fleet)
+      const services = selectServices(world.fleet, []).filter((service) => !finalized.has(service.name))
+      for (const service of services) {
+        if (world.states.get(service.name)?.stage === 'planned') states.set(service.name, forwarding(service.from))
+      }
+      let verification: Verification = { proofs: [] }
+      changed += await change(world, {
+        states,
+        check: async (wanted) => {
+          verification = await verifyServices(world, services, wanted)
+          assertVerified(verification, 'forwarding was taken back')
+        },
+      })
+      for (const service of services) {
+        await journal(world.fleet, {
+          type: 'stage',
+          service: service.name,
+          stage: world.states.get(service.name)!.stage,
+        })
+      }
+      return { changed, verification }
+    },
     { replacing: true },
   )
 }

@@ -40,9 +40,10 @@ export interface World {
 /**
  * Connects to all hosts of the fleet and asks what they hold; changes nothing but an unconfirmed trial
  * of a controller that was killed, which is ended early.
+ * @param options.replacing agents of another version are going to be replaced, and are absent until then.
  * @throws FleetmoveError, or an AggregateError with one for each host in the way.
  */
-export async function openWorld({ fleet, progress, site }: Context): Promise<World> {
+export async function openWorld({ fleet, progress, site }: Context, { replacing = false } = {}): Promise<World> {
   const sites = new Map<Name, Site>()
   const vantages = new Map<Name, Site>()
   try {
@@ -68,7 +69,7 @@ export async function openWorld({ fleet, progress, site }: Context): Promise<Wor
       changing: Promise.resolve(),
     }
     await inParallel([...sites.values(), ...vantages.values()], async (each) => {
-      const agent = await each.agent()
+      const agent = await each.agent(replacing)
       if (agent) world.agents.set(each.name, agent)
     })
     await refresh(world)
@@ -79,8 +80,12 @@ export async function openWorld({ fleet, progress, site }: Context): Promise<Wor
   }
 }
 
-export async function withWorld<T>(context: Context, use: (world: World) => Promise<T>): Promise<T> {
-  const world = await openWorld(context)
+export async function withWorld<T>(
+  context: Context,
+  use: (world: World) => Promise<T>,
+  options: { replacing?: boolean } = {},
+): Promise<T> {
+  const world = await openWorld(context, options)
   try {
     return await use(world)
   } finally {
