@@ -31,7 +31,7 @@ export interface HeldListener {
 
 /** Holds under way on one host at a time. */
 export const holdSlots = 64
-/** Numbers of netfilter queues are the host's: others' begin at 0 (Suricata, CrowdSec, fail2ban's friends). */
+/** Numbers of netfilter queues are the host's: others mostly begin at 0. */
 export const queueNumber = (slot: number): number => 5180 + slot
 export const holdChain = (slot: number): string => `hold-${slot}`
 

@@ -9,6 +9,7 @@
  * Run it in a process of its own: where the socket's buffer overruns, the netlink package aborts it (see
  * kernel/netlink.ts).
  */
+import { getSystemErrorName } from 'node:util'
 import { RawNetlinkSocket } from 'netlink'
 import { netlinkProtocol } from '../kernel/netlink.js'
 import {
@@ -140,7 +141,11 @@ export class PacketQueue {
     return new Promise((resolve, reject) => {
       const bytes = this.encode(message.config, flag.ack, body)
       this.answers.set(this.seq, (errno) =>
-        errno === 0 ? resolve() : reject(new Error(`the kernel refuses queue ${this.number} (error ${errno})`)),
+        errno === 0
+          ? resolve()
+          : reject(
+              new Error(`the kernel answers ${getSystemErrorName(-errno)} to the use of packet queue ${this.number}`),
+            ),
       )
       this.socket.send(bytes, undefined, (error) => {
         if (error) setImmediate(() => reject(error))
@@ -173,7 +178,8 @@ export class PacketQueue {
       this.answers.delete(received.seq)
       if (answer) answer(errno)
       else if (errno === enoent) this.events.onLost()
-      else if (errno !== 0) this.events.onFault(new Error(`the kernel refuses a verdict (error ${errno})`))
+      else if (errno !== 0)
+        this.events.onFault(new Error(`the kernel answers ${getSystemErrorName(-errno)} to a verdict`))
       return
     }
     if (received.type !== message.packet) return
