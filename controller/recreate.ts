@@ -41,7 +41,7 @@ export async function recreateMove(world: World, service: Service, target: Name)
         await runHook(world, service, 'before_move', origin)
       }
       hold = await holdService(world, service)
-      await setState(world, service, { stage: 'moving', active: origin, paused: true })
+      const paused = await pause(world, service, origin)
       undrained = await drain(world, service, origin, hold.remainingMs() * drainShare)
       if (undrained > 0) await agentOf(world, origin).reset(service.name)
       const begun = performance.now()
@@ -49,6 +49,7 @@ export async function recreateMove(world: World, service: Service, target: Name)
       await copyData(world, service, origin, target, { mode: 'final' })
       await runLifecycle(world, service, 'start', target)
       await awaitHealth(world, service, target)
+      await paused.confirmed
       gapMs = await pointAndRelease(world, service, target, hold, begun)
     } catch (cause) {
       await goBack(world, service, target, { stage: resting, active: origin }, hold)
@@ -58,6 +59,20 @@ export async function recreateMove(world: World, service: Service, target: Name)
   await setState(world, service, { stage: finished, active: target })
   await runHook(world, service, finished === 'moved' ? 'after_move' : 'on_rollback', target)
   return { service: service.name, active: target, switchMs: gapMs, undrained }
+}
+
+/** Resolves when both hosts drop what slips through the hold; clients wait, so the confirmation goes on beside. */
+async function pause(world: World, service: Service, origin: Name): Promise<{ confirmed: Promise<unknown> }> {
+  let applied = (): void => {}
+  const standing = new Promise<void>((resolve) => {
+    applied = resolve
+  })
+  const state = { stage: 'moving' as const, active: origin, paused: true }
+  const confirmed = change(world, { states: new Map([[service.name, state]]), check: async () => applied() })
+  await Promise.race([standing, confirmed])
+  // Whoever awaits it later is told of its failure then.
+  confirmed.catch(() => {})
+  return { confirmed }
 }
 
 async function pointAndRelease(

@@ -44,9 +44,10 @@ export async function rollingMove(
   }
   // Clients that a canary had sent over come back first.
   if (before.canary && before.active === target) await setState(world, service, { stage: 'moving', active: target })
+  // First, and not after the drain: as long as they talk they would stay, and be waited for.
+  await purgeUdp(world, service, { settle: true })
   const undrained = await drain(world, service, origin)
   if (undrained > 0 && service.drainThen === 'reset') await reset(world, service, origin)
-  await purgeUdp(world, service)
   await runLifecycle(world, service, 'stop', origin)
   await setState(world, service, { stage: finished, active: target })
   await runHook(world, service, finished === 'moved' ? 'after_move' : 'on_rollback', target)

@@ -16,6 +16,12 @@ export interface FleetStatus {
   tunnels: TunnelLine[]
   /** Hosts whose kernel differs from what it should be, with the steps that would mend it. */
   drift: { host: Name; steps: string[] }[]
+  /** Hosts on which something else had changed what is ours, and the agent has put it back. */
+  mended: { host: Name; times: number; lastMsAgo: number; steps: string[] }[]
+  /** Steps that something else on the host undoes again and again. */
+  fighting: { host: Name; steps: string[] }[]
+  /** Hosts whose agent can't watch the kernel, and why. */
+  blind: { host: Name; reasons: string[] }[]
   /** Hosts without an agent. */
   absent: Name[]
 }
@@ -88,6 +94,11 @@ export function status(context: Context, names: readonly string[]): Promise<Flee
         }
       }),
       drift: [...replies].flatMap(([host, reply]) => (reply.drift.length > 0 ? [{ host, steps: reply.drift }] : [])),
+      mended: [...replies].flatMap(([host, { mended }]) => (mended ? [{ host, ...mended }] : [])),
+      fighting: [...replies].flatMap(([host, { fighting }]) =>
+        fighting.length > 0 ? [{ host, steps: fighting }] : [],
+      ),
+      blind: [...replies].flatMap(([host, { blind }]) => (blind.length > 0 ? [{ host, reasons: blind }] : [])),
       absent: [...world.fleet.hosts.keys()].filter((host) => !world.agents.has(host)),
     }
   })

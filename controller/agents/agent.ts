@@ -58,7 +58,8 @@ export interface Agent {
   outcomes(service: Name): Promise<wire.OutcomesReply>
   /** @returns how many connections were ended. */
   reset(service: Name): Promise<number>
-  purgeUdp(service: Name): Promise<number>
+  /** `settle`: resolves when no answers of a server to these flows are under way any more. */
+  purgeUdp(service: Name, settle: boolean): Promise<number>
   /** Resolves when the peer can copy. */
   serveData(request: wire.ServeDataRequest): Promise<ServedData>
   /** Resolves when the copy has ended, however long it takes. */

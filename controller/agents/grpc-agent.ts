@@ -115,7 +115,7 @@ export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
     release: (service) => ask(AgentService.release, { service }),
     outcomes: (service) => ask(AgentService.outcomes, { service }),
     reset: async (service) => (await ask(AgentService.reset, { service })).connections,
-    purgeUdp: async (service) => (await ask(AgentService.purgeUdp, { service })).flows,
+    purgeUdp: async (service, settle) => (await ask(AgentService.purgeUdp, { service, settle })).flows,
     serveData: (request) =>
       new Promise((resolve, reject) => {
         const stream = client.serveData(request)
