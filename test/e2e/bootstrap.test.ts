@@ -141,6 +141,25 @@ withRoot('bootstrap', () => {
     })
   })
 
+  describe('afterwards', () => {
+    test("other commands don't speak with another version's agent, and say what to do", async () => {
+      const run = await practice.fleetmove('verify')
+      expect(run.code).toBe(1)
+      expect(run.stderr).toMatch(/old1: the agent that runs there is another version's\n.*`fleetmove up`/)
+    })
+
+    test('up starts an agent that died and left its socket', async () => {
+      await practice.must('up')
+      const state = await practice.lab.hostState('new1')
+      await practice.shell('new1', 'kill -9 $(cat /run/fleetmove/agent.pid)')
+      expect(await practice.shell('new1', 'ls /run/fleetmove')).toContain('agent.sock')
+      const { stdout, stderr } = await practice.must('up')
+      expect(stderr).toMatch(/new1 +agent +nothing sent, started/)
+      expect(stdout).toMatch(/Nothing was to do/)
+      expect(await practice.lab.hostState('new1')).toBe(state)
+    })
+  })
+
   describe('as ops, whose sudo asks for a password', () => {
     beforeAll(() => practice.fleet(fleet('ops', 'sudo')))
 
