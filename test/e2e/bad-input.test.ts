@@ -329,4 +329,14 @@ sed -Ei "/198\\.51\\.100\\.10/s#(ssh-ed25519) .*#\\1 $other#" .ssh/known_hosts`,
       expect((await hello()).generation).toBe(generation)
     })
   })
+
+  test('a service that does not run on the new host is not switched to it, even for a moment', async () => {
+    await practice.shell('new1', '! pgrep -x nginx')
+    const run = await practice.fleetmove('advance', 'web', '--json')
+    expect(run.code).toBe(3)
+    // Its own address there leads to the old host, where the service does answer.
+    expect(errors(run)[0]!.message).toMatch(/^web stays on old1: web isn't healthy.*198\.51\.100\.10:80 refuses/)
+    expect(run.stderr + run.stdout).not.toMatch(/switch to new1/)
+    expect(await practice.shell('client1', 'curl -sS -m 5 http://198.51.100.10/')).toMatch(/^old1 198\.18\.0\.11 /)
+  })
 })
