@@ -11,6 +11,7 @@ import { describeStep } from './kernel/describe-step.js'
 import type { Kernel } from './kernel/kernel.js'
 import type { Step } from './kernel/step.js'
 import type { Ledger } from './ledger.js'
+import type { Found } from './plan/difference.js'
 
 export interface HostEvents {
   log(message: string, detail?: Record<string, unknown>): void
@@ -20,6 +21,13 @@ export interface HostEvents {
   leaving?(): Promise<void>
   /** Everything of ours is out of the kernel. */
   left?(): Promise<void>
+}
+
+export interface MendOptions {
+  /** Steps that are not to be taken. */
+  leave: (step: Step) => boolean
+  /** Called with each step that is about to be taken. */
+  before: (step: Step) => void
 }
 
 export class Host {
@@ -77,6 +85,24 @@ export class Host {
   /** The steps that would mend what something else has changed since. */
   async drift(): Promise<Step[]> {
     return this.alone(async () => (this.spec ? (await this.plan(this.spec)).steps : []))
+  }
+
+  /**
+   * Puts back what something else has changed, whether the spec is confirmed or on trial.
+   * @returns the steps that were taken
+   */
+  mend({ leave, before }: MendOptions): Promise<Step[]> {
+    return this.alone(async () => {
+      if (!this.spec) return []
+      const { steps, found } = await plan(this.kernel, this.spec, this.ledger.current.found)
+      const due = steps.filter((step) => !leave(step))
+      if (due.length > 0) await this.keep(found)
+      for (const step of due) {
+        before(step)
+        await this.kernel.perform(step)
+      }
+      return due
+    })
   }
 
   /**
@@ -215,9 +241,11 @@ export class Host {
   }
 
   private converge(spec: HostSpec | null): Promise<Step[]> {
-    return converge(this.kernel, spec ?? nothing(this.spec), this.ledger.current.found, async (found) => {
-      if (!isDeepStrictEqual(found, this.ledger.current.found)) await this.ledger.save({ found })
-    })
+    return converge(this.kernel, spec ?? nothing(this.spec), this.ledger.current.found, (found) => this.keep(found))
+  }
+
+  private async keep(found: Found): Promise<void> {
+    if (!isDeepStrictEqual(found, this.ledger.current.found)) await this.ledger.save({ found })
   }
 
   /** One change of the kernel at a time, in the order asked for. */

@@ -10,6 +10,8 @@ import { linuxKernel } from './kernel/linux.js'
 import { Ledger } from './ledger.js'
 import { log } from './log.js'
 import { paths } from './plan/own.js'
+import { Reconciler } from './reconcile.js'
+import { watchKernel } from './reconcile-watch.js'
 import { agentService } from './service.js'
 import { version } from './version.js'
 
@@ -35,6 +37,8 @@ export async function serve(): Promise<number> {
     left: async () => log('connections forgotten', { entries: await forgetMarked(conntrack) }),
   })
   await host.restore()
+  const reconciler = new Reconciler(host, log)
+  const watch = watchKernel(() => reconciler.notice())
 
   let leave = (): void => {}
   const ended = new Promise<string>((resolve) => {
@@ -45,7 +49,7 @@ export async function serve(): Promise<number> {
   const server = new Server()
   server.addService(
     AgentService,
-    agentService(host, () => leave()),
+    agentService(host, { reconciler, watch }, () => leave()),
   )
   await rm(paths.socket, { force: true })
   await new Promise<void>((resolve, reject) =>
@@ -57,6 +61,8 @@ export async function serve(): Promise<number> {
   log('serves', { version, socket: paths.socket })
   const reason = await ended
   log('ends', { reason })
+  reconciler.close()
+  await watch.close()
   // The reply to Leave is on its way out; streams of witnesses end with the process.
   await new Promise<void>((resolve) => {
     server.tryShutdown(() => resolve())

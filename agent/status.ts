@@ -8,12 +8,31 @@ import type { Conntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
 import { linkStats } from './kernel/link-stats.js'
 import { askPeer } from './reach.js'
+import type { Reconciler } from './reconcile.js'
+import type { Watch } from './reconcile-watch.js'
 import { piecesOf } from './tunnel/tunnel.js'
 
+/** What keeps the kernel as the spec wants it. */
+export interface Upkeep {
+  reconciler: Pick<Reconciler, 'mended' | 'fighting'>
+  watch: Pick<Watch, 'blind'>
+}
+
 /** @param maxArrivals the longest list of clients that is returned for a service, the latest first */
-export async function status(host: Host, conntrack: Conntrack, maxArrivals: number): Promise<wire.StatusReply> {
+export async function status(
+  host: Host,
+  conntrack: Conntrack,
+  { reconciler, watch }: Upkeep,
+  maxArrivals: number,
+): Promise<wire.StatusReply> {
   const spec = host.spec
-  if (!spec) return { tunnels: [], services: [], drift: [] }
+  const { times, lastAt, steps } = reconciler.mended
+  const upkeep = {
+    mended: times === 0 ? undefined : { times, lastMsAgo: Math.max(0, Date.now() - lastAt), steps },
+    fighting: reconciler.fighting,
+    blind: [...watch.blind],
+  }
+  if (!spec) return { tunnels: [], services: [], drift: [], ...upkeep }
   const [arrivals, opened, established, drift, tunnels] = await Promise.all([
     readArrivals(),
     readOpened(),
@@ -35,6 +54,7 @@ export async function status(host: Host, conntrack: Conntrack, maxArrivals: numb
       }
     }),
     drift: drift.map(describeStep),
+    ...upkeep,
   }
 }
 

@@ -11,7 +11,7 @@ import type { Performers } from './step.js'
 import { installHint, runTool, ToolMissing } from './tool.js'
 
 const message = { newLink: 16, deleteLink: 17, getLink: 18 } as const
-const ifla = { name: 3, mtu: 4, txQueueLength: 13, linkInfo: 18, stats64: 23 } as const
+const ifla = { address: 1, name: 3, mtu: 4, txQueueLength: 13, linkInfo: 18, stats64: 23 } as const
 const info = { kind: 1, data: 2 } as const
 const vxlan = { id: 1, group: 2, link: 3, local: 4, learning: 7, port: 15, group6: 16, local6: 17 } as const
 
@@ -107,11 +107,23 @@ export async function deleteLink(netlink: Netlink, name: string): Promise<void> 
   }
 }
 
-async function createLink(netlink: Netlink, name: string, mtu: number, kind: string, data: Buffer[]): Promise<void> {
+interface NewLink {
+  name: string
+  mtu: number
+  mac?: string
+}
+
+async function createLink(
+  netlink: Netlink,
+  { name, mtu, mac }: NewLink,
+  kind: string,
+  data: readonly Buffer[],
+): Promise<void> {
   const payload = Buffer.concat([
     linkHeader(0),
     attribute(ifla.name, text(name)),
     attribute(ifla.mtu, u32(mtu)),
+    ...(mac === undefined ? [] : [macAttribute(mac)]),
     nest(ifla.linkInfo, attribute(info.kind, Buffer.from(kind)), ...(data.length ? [nest(info.data, ...data)] : [])),
   ])
   try {
@@ -122,10 +134,12 @@ async function createLink(netlink: Netlink, name: string, mtu: number, kind: str
   }
 }
 
+const macAttribute = (mac: string): Buffer => attribute(ifla.address, Buffer.from(mac.replaceAll(':', ''), 'hex'))
+
 async function createVxlan(netlink: Netlink, link: VxlanLink): Promise<void> {
   const under = await requireLink(netlink, link.under)
   const six = familyOf(link.remote) === 6
-  await createLink(netlink, link.name, link.mtu, 'vxlan', [
+  await createLink(netlink, link, 'vxlan', [
     attribute(vxlan.id, u32(link.vni)),
     attribute(six ? vxlan.group6 : vxlan.group, ipToBytes(link.remote)),
     attribute(six ? vxlan.local6 : vxlan.local, ipToBytes(link.local)),
@@ -137,7 +151,7 @@ async function createVxlan(netlink: Netlink, link: VxlanLink): Promise<void> {
 }
 
 /** TUNSETIFF is an ioctl, which node can't make: the tool of iproute2 does it, or OpenVPN itself. */
-async function createTap(link: TapLink): Promise<void> {
+async function createTap(netlink: Netlink, link: TapLink): Promise<void> {
   try {
     await runTool('ip', ['tuntap', 'add', 'dev', link.name, 'mode', 'tap'])
   } catch (error) {
@@ -153,6 +167,8 @@ async function createTap(link: TapLink): Promise<void> {
       })
     }
   }
+  const { index } = await requireLink(netlink, link.name)
+  await netlink.request(message.newLink, Buffer.concat([linkHeader(index), macAttribute(link.mac)]))
 }
 
 /** Whether what stands under the name is what `add-link` would make. */
@@ -185,13 +201,13 @@ export const linkPerformers = (netlink: Netlink): Pick<Performers, 'add-link' | 
       })
     }
     if (link.kind === 'vxlan') return createVxlan(netlink, link)
-    if (link.kind === 'tap') return createTap(link)
+    if (link.kind === 'tap') return createTap(netlink, link)
     if (link.userspace) {
       throw new FleetmoveError('internal', {
         message: `${link.name} is made by its wireguard-go process, not as a link`,
       })
     }
-    return createLink(netlink, link.name, link.mtu, 'wireguard', [])
+    return createLink(netlink, link, 'wireguard', [])
   },
 
   'delete-link': ({ name }) => deleteLink(netlink, name),

@@ -32,6 +32,8 @@ export interface WireguardLink {
 export interface VxlanLink {
   kind: 'vxlan'
   name: string
+  /** aa:bb:… */
+  mac: string
   mtu: number
   vni: number
   local: Ip
@@ -45,6 +47,8 @@ export interface VxlanLink {
 export interface TapLink {
   kind: 'tap'
   name: string
+  /** aa:bb:… */
+  mac: string
   mtu: number
 }
 

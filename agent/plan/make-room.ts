@@ -15,6 +15,9 @@ export const processFingerprint = (process: ProcessSpec): string =>
 /** The process that makes a userspace WireGuard link (see TunnelPieces.processes). */
 export const wireguardProcess = (link: string): string => `wireguard-${link}`
 
+/** Processes bear the name of what they are and of their device. */
+const deviceOfProcess = (name: string): string => name.slice(name.lastIndexOf('-') + 1)
+
 /**
  * The steps, and what is left for the rest of the plan to compare with: addresses, routes and
  * parameters go with their device. Tunnels that are no longer wanted aren't touched here; they go last.
@@ -23,10 +26,14 @@ export function makeRoom(desired: Desired, observed: Observed): { steps: Step[];
   const wanted = new Map(desired.links.map((link) => [link.name, link]))
   const remade = new Set(desired.links.flatMap((link) => deviceIndex(link.name) ?? []))
   const processes = new Map(desired.processes.map((process) => [process.name, processFingerprint(process)]))
+  // OpenVPN stays when its tap is taken away, and doesn't take a new one.
+  const isAdrift = (name: string): boolean =>
+    wanted.get(deviceOfProcess(name))?.kind === 'tap' &&
+    !observed.links.some((link) => link.name === deviceOfProcess(name))
   const stopped = Object.entries(observed.processes)
     .filter(
       ([name, mark]) =>
-        remade.has(deviceIndex(name.slice(name.lastIndexOf('-') + 1)) ?? 0) && processes.get(name) !== mark,
+        remade.has(deviceIndex(deviceOfProcess(name)) ?? 0) && (processes.get(name) !== mark || isAdrift(name)),
     )
     .map(([name]) => name)
 

@@ -2,6 +2,7 @@ import { familyOf } from '../../proto/model/address.js'
 import type { TunnelSpec } from '../../proto/model/host-spec.js'
 import { paths, tunnelDevice } from '../plan/own.js'
 import { keyFiles } from './key-files.js'
+import { macAddress } from './mac-address.js'
 import { ownAddresses } from './own-addresses.js'
 import type { TunnelPieces } from './pieces.js'
 
@@ -15,7 +16,7 @@ export const openvpn = (tunnel: TunnelSpec): TunnelPieces => {
   const path = `${paths.run}/${name}.conf`
   return {
     device,
-    links: [{ kind: 'tap', name: device, mtu: tunnel.mtu }],
+    links: [{ kind: 'tap', name: device, mac: macAddress(tunnel), mtu: tunnel.mtu }],
     processes: [
       { name, argv: ['openvpn', '--config', path], env: {}, config: { path, content: configuration(tunnel, device) } },
     ],

@@ -1,6 +1,7 @@
 import type { Ip } from '../../proto/model/address.js'
 import type { TunnelSpec } from '../../proto/model/host-spec.js'
 import { tunnelDevice, underDevice } from '../plan/own.js'
+import { macAddress } from './mac-address.js'
 import { ownAddresses } from './own-addresses.js'
 import type { TunnelPieces } from './pieces.js'
 import { wireguardGo } from './wireguard-go.js'
@@ -45,6 +46,7 @@ export const wireguardL2 = (tunnel: TunnelSpec): TunnelPieces => {
       {
         kind: 'vxlan',
         name: device,
+        mac: macAddress(tunnel),
         mtu: tunnel.mtu,
         vni: vni(tunnel.index),
         local,

@@ -26,8 +26,19 @@ export function statusText(status: FleetStatus): string {
   const drift = status.drift.map(
     ({ host, steps }) => `${style('red', 'drift')} on ${host}: ${steps.join('; ')} (fleetmove up mends it)\n`,
   )
+  const fighting = status.fighting.map(
+    ({ host, steps }) =>
+      `${style('red', 'fighting')} on ${host}: something else undoes this again and again, so it is let be for a while: ${steps.join('; ')}\n`,
+  )
+  const mended = status.mended.map(
+    ({ host, times, lastMsAgo, steps }) =>
+      `mended on ${host}: ${times === 1 ? 'once' : `${times} times`}, last ${Math.round(lastMsAgo / 1000)} s ago: ${steps.join('; ')}\n`,
+  )
+  const blind = status.blind.map(
+    ({ host, reasons }) => `${host} looks for changes every 30 s only: ${reasons.join('; ')}\n`,
+  )
   const absent = status.absent.length > 0 ? [`no agent on: ${status.absent.join(', ')}\n`] : []
-  return [services, ...tunnels, ...drift, ...absent].join('')
+  return [services, ...tunnels, ...drift, ...fighting, ...mended, ...blind, ...absent].join('')
 }
 
 function proof({ lastProof }: ServiceLine): string {

@@ -24,7 +24,7 @@ const rule6: RuleSpec = { ...rule, family: 6, mark: 0x02000000 }
 const address = { device: 'fm1', ip: ip('10.90.0.1'), prefix: 30 }
 const address6 = { device: 'fm1', ip: ip('fd90::1'), prefix: 126 }
 const vxlan: VxlanLink = {
-  ...{ kind: 'vxlan', name: 'fm2', mtu: 1370, vni: 5182, port: 5180, under: 'fm1' },
+  ...{ kind: 'vxlan', name: 'fm2', mac: '02:fd:0a:5a:00:01', mtu: 1370, vni: 5182, port: 5180, under: 'fm1' },
   ...{ local: ip('10.90.0.1'), remote: ip('10.90.0.2') },
 }
 const vxlan6: VxlanLink = { ...vxlan, local: ip('fe80::1:1'), remote: ip('fe80::1:2') }
@@ -97,7 +97,7 @@ function contract(name: string, make: () => Subject): void {
       return error as FleetmoveError
     }
     const tap = async (device = 'fm1'): Promise<void> => {
-      await twice({ do: 'add-link', link: { kind: 'tap', name: device, mtu: 1400 } })
+      await twice({ do: 'add-link', link: { kind: 'tap', name: device, mac: '02:fd:0a:5a:00:01', mtu: 1400 } })
       await twice({ do: 'set-link', name: device, mtu: 1400, up: true })
     }
     /** Link-local addresses come by themselves where a device with a hardware address goes up. */
@@ -195,7 +195,7 @@ function contract(name: string, make: () => Subject): void {
     })
 
     test('a route through a device that is down is refused', async () => {
-      await perform({ do: 'add-link', link: { kind: 'tap', name: 'fm1', mtu: 1400 } })
+      await perform({ do: 'add-link', link: { kind: 'tap', name: 'fm1', mac: '02:fd:0a:5a:00:01', mtu: 1400 } })
       expect((await failureOf({ do: 'add-route', route: { ...ours, via: null } })).message).toContain('is down')
     })
 

@@ -51,7 +51,7 @@ describe('openvpn', () => {
     expect(piecesOf(spec({}))).toMatchObject({
       device: 'fm3',
       layer: 2,
-      links: [{ kind: 'tap', name: 'fm3', mtu: 1400 }],
+      links: [{ kind: 'tap', name: 'fm3', mac: '02:fd:0a:b4:04:01', mtu: 1400 }],
       processes: [
         {
           name: 'openvpn-fm3',
@@ -106,7 +106,15 @@ describe('wireguard-l2', () => {
       layer: 2,
       links: [
         { kind: 'wireguard', name: 'fmw3', mtu: 1440, peer: { allowedIps: ['fe80::3:2/128'] } },
-        { kind: 'vxlan', name: 'fm3', mtu: 1370, local: 'fe80::3:1', remote: 'fe80::3:2', under: 'fmw3' },
+        {
+          kind: 'vxlan',
+          name: 'fm3',
+          mac: '02:fd:0a:b4:04:01',
+          mtu: 1370,
+          local: 'fe80::3:1',
+          remote: 'fe80::3:2',
+          under: 'fmw3',
+        },
       ],
       processes: [{ name: 'wireguard-fmw3', argv: ['wireguard-go', '-f', 'fmw3'] }],
       addresses: [{ device: 'fmw3', ip: 'fe80::3:1', prefix: 64 }, ...ownAddresses],
