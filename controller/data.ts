@@ -41,7 +41,8 @@ export const copiesData = (fleet: Fleet, host: Name): boolean =>
 /**
  * Copies all `data` of the service. Live: passes until the difference doesn't shrink any more. Final: the
  * last difference, and then a look that must find none; both hosts remember that they hold the same.
- * Resumable: a call after one that broke off sends only what is missing.
+ * Resumable: a call after one that broke off sends only what is missing. Does nothing when `from` holds only
+ * what an unfinished copy from `to` has brought there.
  * @throws FleetmoveError 'conflict' when something on `to` would be lost, with nothing changed there;
  *   'verify' when something still differs after the final copy; 'tunnel', 'preflight'
  */
@@ -61,6 +62,10 @@ export async function copyData(
     target: agentOf(world, to),
     tunnel,
     overwrite: options.overwrite ?? false,
+  }
+  if (await hasNothingOfItsOwn(copy)) {
+    world.progress.note(service.name, `no data to copy: ${to} has all that ${from} has`)
+    return { passes: [] }
   }
   return { passes: await (options.mode === 'live' ? livePasses(copy) : finalPasses(copy)) }
 }
@@ -100,6 +105,17 @@ interface Copy {
   target: Agent
   tunnel: number
   overwrite: boolean
+}
+
+/**
+ * On the way back from a move that didn't come to its final copy: the service never ran on the source,
+ * and what is there is an older state of what the target has.
+ */
+async function hasNothingOfItsOwn({ source, service }: Copy): Promise<boolean> {
+  const directories = await source.inspectData(service.name, service.data)
+  return directories.every(
+    ({ state, changedTotal }) => (state === 'partial' || state === 'whole') && changedTotal === 0,
+  )
 }
 
 /** Each pass is served anew: what was written before it began is on the source's disk then. */

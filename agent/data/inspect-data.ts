@@ -33,9 +33,9 @@ async function inspect({ path, real }: DataDirectory, record: DataRecord | undef
   })
   if (!there) return { path, state: 'absent', origin: record?.origin ?? null, changed: nothing }
   if (!there.isDirectory()) {
-    throw new FleetmoveError('conflict', {
-      message: `${path} is no directory on this host`,
-      hint: 'move it out of the way',
+    throw new FleetmoveError('preflight', {
+      message: `${path} is no directory`,
+      hint: 'correct data: in fleet.yaml, or move it out of the way',
     })
   }
   if (record) {

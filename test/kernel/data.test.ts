@@ -372,6 +372,16 @@ onKernel('data from one host to another', () => {
       expect(await fresh.host.exec('cat', `${data}/in/new-mail`)).toBe('accepted\n')
     })
 
+    test('what the old host has written since, when a move is given up before its last copy', async () => {
+      await there({ mode: 'live' }, only(data))
+      await old.host.sh(`echo later > ${data}/in/later`)
+      expect(await back({ mode: 'final' }, only(data))).toEqual({ passes: [] })
+      expect(await old.host.exec('cat', `${data}/in/later`)).toBe('later\n')
+      // Unless somebody has worked on the new host: then neither has all.
+      await fresh.host.sh(`echo work > ${data}/work`)
+      await expect(back({ mode: 'final' }, only(data))).rejects.toMatchObject({ code: 'conflict', host: 'old' })
+    })
+
     test.each([
       ['changed, with its old time', `t=$(stat -c %y in/mail); echo new > in/mail; touch -d "$t" in/mail`, 'in/mail'],
       ['removed', 'rm in/mail', 'in'],
