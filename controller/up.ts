@@ -2,6 +2,7 @@
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
+import type { Fleet } from './config/fleet.js'
 import { copiesData } from './data.js'
 import { inParallel } from './in-parallel.js'
 import { finalizedServices, journal, journalPath } from './journal.js'
@@ -10,6 +11,7 @@ import { preflight } from './plan/preflight.js'
 import { neededPairs } from './plan/tunnel-pair.js'
 import { timed } from './progress.js'
 import { selectServices } from './select-services.js'
+import type { Site } from './site.js'
 import { awaitTunnels, pairsFor } from './tunnels.js'
 import { assertVerified, type Verification, verifyServices } from './verify.js'
 import { type Context, refresh, type World, withWorld } from './world.js'
@@ -58,7 +60,7 @@ export function up(context: Context): Promise<UpResult> {
       }
       return { changed, verification }
     },
-    { replacing: true },
+    { replacing: true, judge: (reached) => hostProblems(context.fleet, reached) },
   )
 }
 
@@ -78,16 +80,19 @@ async function refuseFinished(world: World): Promise<void> {
 }
 
 /** Everything that is in the way on any host, at once, before anything is changed anywhere. */
-export function checkHosts(world: World): void {
-  const hosts = [...world.sites.values(), ...world.vantages.values()].map(({ name, facts }) => ({
-    ...{ host: name, facts, copiesData: copiesData(world.fleet, name) },
-  }))
-  const links = neededPairs(world.fleet).map(({ a, b }) => ({ left: a, right: b, driver: world.fleet.tunnel.driver }))
-  const problems = preflight(hosts, links).map(
-    ({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint }),
-  )
+function checkHosts(world: World): void {
+  const problems = hostProblems(world.fleet, [...world.sites.values(), ...world.vantages.values()])
   if (problems.length === 1) throw problems[0]
   if (problems.length > 1) throw new AggregateError(problems, 'preflight')
+}
+
+/** What stands in the way of an agent or a tunnel on these hosts, which may be only some of the fleet's. */
+function hostProblems(fleet: Fleet, sites: readonly Site[]): FleetmoveError[] {
+  const hosts = sites.map(({ name, facts }) => ({ host: name, facts, copiesData: copiesData(fleet, name) }))
+  const links = neededPairs(fleet).map(({ a, b }) => ({ left: a, right: b, driver: fleet.tunnel.driver }))
+  return preflight(hosts, links).map(
+    ({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint }),
+  )
 }
 
 async function installAgents(world: World): Promise<void> {

@@ -37,13 +37,22 @@ export interface World {
   changing: Promise<unknown>
 }
 
+export interface OpenOptions {
+  /** Agents of another version are going to be replaced, and are absent until then. */
+  replacing?: boolean
+  /** What else is in the way on the hosts that were reached, where some were not: told together. */
+  judge?: (reached: readonly Site[]) => FleetmoveError[]
+}
+
 /**
  * Connects to all hosts of the fleet and asks what they hold; changes nothing but an unconfirmed trial
  * of a controller that was killed, which is ended early.
- * @param options.replacing agents of another version are going to be replaced, and are absent until then.
  * @throws FleetmoveError, or an AggregateError with one for each host in the way.
  */
-export async function openWorld({ fleet, progress, site }: Context, { replacing = false } = {}): Promise<World> {
+export async function openWorld(
+  { fleet, progress, site }: Context,
+  { replacing = false, judge = () => [] }: OpenOptions = {},
+): Promise<World> {
   const sites = new Map<Name, Site>()
   const vantages = new Map<Name, Site>()
   try {
@@ -51,9 +60,17 @@ export async function openWorld({ fleet, progress, site }: Context, { replacing 
       ...[...fleet.hosts.values()].map(({ name, ssh, become }) => ({ into: sites, name, ssh, become })),
       ...[...fleet.vantages.values()].map(({ name, ssh }) => ({ into: vantages, name, ssh, become: 'none' as const })),
     ]
-    await inParallel(
-      targets,
-      async ({ into, ...target }) => void into.set(target.name, await Site.connect(target, site)),
+    const told = async <T>(work: () => T | Promise<T>): Promise<T> => {
+      try {
+        return await work()
+      } catch (error) {
+        const more = judge([...sites.values(), ...vantages.values()])
+        const failures = error instanceof AggregateError ? error.errors : [error]
+        throw more.length === 0 ? error : new AggregateError([...failures, ...more])
+      }
+    }
+    await told(() =>
+      inParallel(targets, async ({ into, ...target }) => void into.set(target.name, await Site.connect(target, site))),
     )
     const world: World = {
       fleet,
@@ -64,7 +81,7 @@ export async function openWorld({ fleet, progress, site }: Context, { replacing 
       specs: new Map(),
       states: new Map(),
       pairs: [],
-      locals: findLocals(fleet, sites),
+      locals: await told(() => findLocals(fleet, sites)),
       generation: 0,
       changing: Promise.resolve(),
     }
@@ -83,7 +100,7 @@ export async function openWorld({ fleet, progress, site }: Context, { replacing 
 export async function withWorld<T>(
   context: Context,
   use: (world: World) => Promise<T>,
-  options: { replacing?: boolean } = {},
+  options: OpenOptions = {},
 ): Promise<T> {
   const world = await openWorld(context, options)
   try {

@@ -115,15 +115,20 @@ withRoot('bad input', () => {
       expect(run.ms).toBeLessThan(20_000)
     })
 
-    test('without nft, without any tunnel and without root are named at once', async () => {
+    test('not reached, without nft, without any tunnel and without root are named at once', async () => {
       await practice.fleet({
         ...fleet,
         hosts: {
           ...hosts,
           old2: { ssh: 'root@203.0.113.20', addresses: ['203.0.113.20'] },
           new2: { ssh: 'deploy@198.51.100.20', addresses: ['198.51.100.20'] },
+          gone: { ssh: 'root@203.0.113.20:2222', addresses: ['203.0.113.99'] },
         },
-        services: { ...services, other: { from: 'old2', to: 'new2', listen: ['tcp/80'] } },
+        services: {
+          ...services,
+          other: { from: 'old2', to: 'new2', listen: ['tcp/80'] },
+          far: { from: 'gone', to: 'new2', listen: ['tcp/81'] },
+        },
       })
       const before = await everything()
       await practice.shell('old1', 'mv /usr/sbin/nft /root/nft.hidden')
@@ -137,7 +142,8 @@ withRoot('bad input', () => {
       }
       expect(run.code).toBe(1)
       const told = errors(run).map(({ code, host, message, hint }) => ({ code, host, message, hint }))
-      expect(new Set(told.map(({ code }) => code))).toEqual(new Set(['preflight']))
+      expect(new Set(told.map(({ code }) => code))).toEqual(new Set(['unreachable', 'preflight']))
+      expect(told.filter(({ code }) => code === 'unreachable').map(({ host }) => host)).toEqual(['gone'])
       expect(told).toContainEqual(
         expect.objectContaining({
           host: 'old1',
