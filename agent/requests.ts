@@ -67,6 +67,7 @@ export const requests = {
     timeoutMs: milliseconds(anHour),
   }),
   service: z.object({ service: codec.name }),
+  purgeUdp: z.object({ service: codec.name, settle: z.boolean() }),
   hold: z.object({ service: codec.name, maxMs: z.int().min(1).max(anHour) }),
   serveData: z.object({ service: codec.name, directories, tunnel: z.int().min(1).max(63), live: z.boolean() }),
   pullData: z.object({

@@ -155,9 +155,11 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
     reset: unary(async (request: wire.ResetRequest) => ({
       connections: await resetConnections(serviceOf(host, request)),
     })),
-    purgeUdp: unary(async (request: wire.PurgeUdpRequest) => ({
-      flows: await purgeUdp(conntrack, serviceOf(host, request)),
-    })),
+    purgeUdp: unary(async (request: wire.PurgeUdpRequest) => {
+      const { settle } = decode('purgeUdp', requests.purgeUdp, request)
+      const options = { settle, runDirectory: paths.run }
+      return { flows: await purgeUdp(conntrack, serviceOf(host, request), options) }
+    }),
     serveData: streaming(async (request: wire.ServeDataRequest, send: (event: wire.ServeDataEvent) => void, signal) => {
       const { directories, tunnel, live } = decode('serveData', requests.serveData, request)
       const onReady = (served: Served): void => send({ ready: true, ...served })

@@ -1,6 +1,6 @@
 /** Connections of a service that still stand on this host. */
 import type { Ip } from '../../proto/model/address.js'
-import type { ServiceSpec } from '../../proto/model/host-spec.js'
+import type { ServiceRoute, ServiceSpec } from '../../proto/model/host-spec.js'
 import { type Conntrack, type ConntrackEntry, status } from '../kernel/conntrack.js'
 import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { hasProtocol, routeOf, routeOfSocket, wayOf } from './service-flows.js'
@@ -26,7 +26,8 @@ const mostClients = 20
 export async function drain(conntrack: Conntrack, service: ServiceSpec): Promise<Drain> {
   const entries: ConntrackEntry[] = []
   await conntrack.walk({}, (entry) => {
-    if (stands(entry) && routeOf(service, entry)) entries.push(entry)
+    const action = stands(entry) ? routeOf(service, entry)?.action : undefined
+    if (action && (entry.protocol === 'tcp' || staysHere(action))) entries.push(entry)
   })
   const sockets = hasProtocol(service, 'tcp') ? await establishedSockets(0) : []
   return countDrain(service, entries, sockets)
@@ -70,6 +71,9 @@ export function countDrain(
       .slice(0, mostClients),
   }
 }
+
+/** UDP flows don't end while their clients talk: they are moved (purge-udp.ts), and not waited for. */
+const staysHere = ({ kind }: ServiceRoute['action']): boolean => kind === 'serve' || kind === 'split'
 
 /** Half-closed connections still carry data one way, but their end is under way and bounded by timeouts. */
 const stands = (entry: ConntrackEntry): boolean =>

@@ -16,7 +16,7 @@ interface Listing {
   nftables: {
     table?: { name: string }
     chain?: { table: string; name: string }
-    counter?: { table: string; name: string }
+    counter?: { table: string; name: string; packets: number }
     rule?: { table: string; comment?: string }
   }[]
 }
@@ -64,25 +64,42 @@ const isAbsent = /No such file or directory/
 
 let loads = 0
 
-/** @param runDirectory for the file with the ruleset, which exists only while nft reads it */
-export const nftPerformers = (runDirectory: string): Pick<Performers, 'load-ruleset' | 'delete-table'> => ({
-  'load-ruleset': async ({ text }) => {
-    // Not a pipe: node's are socket pairs, which nft can't open as /dev/stdin.
-    loads += 1
-    const file = `${runDirectory}/ruleset-${process.pid}-${loads}.nft`
-    await mkdir(runDirectory, { recursive: true, mode: 0o700 })
-    try {
-      await writeFile(file, text, { mode: 0o600 })
-      await runTool('nft', ['-f', file])
-    } catch (error) {
-      if (error instanceof ToolFailed) {
-        throw new FleetmoveError('kernel', { message: `nft says: ${explainNft(error.stderr, text)}`, cause: error })
-      }
-      throw error
-    } finally {
-      await rm(file, { force: true })
+/**
+ * One transaction.
+ * @param runDirectory for the file with the text, which exists only while nft reads it
+ * @throws FleetmoveError 'kernel' with what nft said
+ */
+export async function loadText(runDirectory: string, text: string): Promise<void> {
+  // Not a pipe: node's are socket pairs, which nft can't open as /dev/stdin.
+  loads += 1
+  const file = `${runDirectory}/ruleset-${process.pid}-${loads}.nft`
+  await mkdir(runDirectory, { recursive: true, mode: 0o700 })
+  try {
+    await writeFile(file, text, { mode: 0o600 })
+    await runTool('nft', ['-f', file])
+  } catch (error) {
+    if (error instanceof ToolFailed) {
+      throw new FleetmoveError('kernel', { message: `nft says: ${explainNft(error.stderr, text)}`, cause: error })
     }
-  },
+    throw error
+  } finally {
+    await rm(file, { force: true })
+  }
+}
+
+/** Packets that a named counter of our table has counted; 0 where it isn't there. */
+export async function readCounter(name: string): Promise<number> {
+  try {
+    const listing = JSON.parse(await runTool('nft', ['-j', 'list', 'counter', 'inet', table, name])) as Listing
+    return listing.nftables.find((item) => item.counter)?.counter?.packets ?? 0
+  } catch (error) {
+    if (error instanceof ToolFailed && isAbsent.test(error.stderr)) return 0
+    throw error
+  }
+}
+
+export const nftPerformers = (runDirectory: string): Pick<Performers, 'load-ruleset' | 'delete-table'> => ({
+  'load-ruleset': ({ text }) => loadText(runDirectory, text),
 
   'delete-table': async () => {
     try {

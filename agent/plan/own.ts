@@ -34,6 +34,9 @@ export const routeMask = 0xfe000000
 /** Conntrack zone of what arrives from tunnel i, for the original direction only. */
 export const zone = (tunnel: number): number => 5180 + tunnel
 
+/** Counts answers to UDP flows that have been forgotten; names of services' counters end otherwise. */
+export const lateCounter = 'late-answers'
+
 /** The device that carries clients' packets; IFNAMSIZ leaves 15 characters. */
 export const tunnelDevice = (tunnel: number): string => `fm${tunnel}`
 /** WireGuard under VXLAN. */

@@ -26,7 +26,8 @@ import {
 import type { Name } from '../../proto/model/names.js'
 import type { Ruleset } from './desired.js'
 import { fingerprint } from './fingerprint.js'
-import { fromTunnel, intoTunnel, markMask, routeMark, table, zone } from './own.js'
+import { isLate, lateAnswerSets, readdressLate, untrackLate } from './late-answers.js'
+import { fromTunnel, intoTunnel, lateCounter, markMask, routeMark, table, zone } from './own.js'
 
 export interface RulesetInput {
   spec: HostSpec
@@ -67,7 +68,10 @@ export function ruleset(input: RulesetInput): Ruleset {
   for (const service of services) openService(input.spec.host, service, targets, openings)
   for (const tunnel of tunnels) openProbes(tunnel, targets, openings)
 
-  const counters = services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)])
+  const counters = [
+    lateCounter,
+    ...services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)]),
+  ]
   const frame = chains(input, tunnels)
   const ofServices = [...targets.byRules.values()].map(chainOf)
   const opened = elements(openings)
@@ -79,6 +83,8 @@ export function ruleset(input: RulesetInput): Ruleset {
     `add map inet ${table} open6 { type ipv6_addr . inet_proto . inet_service : verdict; }`,
     arrivalSet(4),
     arrivalSet(6),
+    ...lateAnswerSets(4),
+    ...lateAnswerSets(6),
   ]
   // nft rewrites what it lists, so drift is found by this comment and not by comparing text.
   const stamp: Part = {
@@ -168,17 +174,21 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
     'meta l4proto { tcp, udp } ip6 daddr . meta l4proto . th dport vmap @open6',
   ]
   const guard = [
+    ...(input.opened4.length > 0 || input.opened6 ? isLate.map((match) => `ct state untracked ${match} accept`) : []),
     ...(input.opened4.length > 0 ? [`meta nfproto ipv4 iifname { ${quoted(input.opened4)} } drop`] : []),
     ...(input.opened6 ? ['meta nfproto ipv6 drop'] : []),
   ]
   return [
-    base(
-      'zone-prerouting',
-      'type filter hook prerouting priority raw',
+    base('late-output', 'type filter hook output priority raw', untrackLate),
+    // In postrouting: with an address of this host as their source they would not be let in.
+    base('late-postrouting', 'type filter hook postrouting priority mangle', readdressLate),
+    base('zone-prerouting', 'type filter hook prerouting priority raw', [
+      // Out of a tunnel, or from a container.
+      ...untrackLate,
       // One client address and port may use both public addresses: in a zone of their own the two
       // connections don't meet. Only the original direction, so that replies are found without it.
-      tunnels.map((t) => `iifname "${device(t)}" fib daddr type local ct original zone set ${zone(t.index)}`),
-    ),
+      ...tunnels.map((t) => `iifname "${device(t)}" fib daddr type local ct original zone set ${zone(t.index)}`),
+    ]),
     base('mark-prerouting', 'type filter hook prerouting priority mangle', [
       ...(all.length > 0 ? [`iifname vmap ${perDevice('from')}`] : []),
       ...steer,

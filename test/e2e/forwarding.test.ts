@@ -85,53 +85,8 @@ async function serveAll(practice: Practice, host: 'old1' | 'new1', own: string[]
   )
   await practice.serve(host, `${host}-elsewhere`, both('::', elsewhere))
   await practice.serve(host, `${host}-range`, both('::', '30000-30100'))
-  await serveContainer(practice, host)
-}
-
-/** A server in a network namespace behind a bridge, published at port 88 by rules such as Docker makes. */
-async function serveContainer(practice: Practice, host: string): Promise<void> {
-  await practice.shell(
-    host,
-    `ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up
-echo 1 >/proc/sys/net/ipv4/ip_forward
-nft -f - <<'END'
-table ip docker {
-  chain prerouting { type nat hook prerouting priority dstnat; fib daddr type local jump publish; }
-  chain output { type nat hook output priority -100; ip daddr != 127.0.0.0/8 fib daddr type local jump publish; }
-  chain publish {
-    iifname docker0 return
-    tcp dport 88 dnat to 172.17.0.2:8080
-    udp dport 88 dnat to 172.17.0.2:8080
-  }
-  chain postrouting { type nat hook postrouting priority srcnat; ip saddr 172.17.0.0/16 oifname != docker0 masquerade; }
-}
-END`,
-  )
-  // The namespace is made first; the server starts in it when its link is there.
-  const script = `echo "pid $$"; read -r go
-ip link set lo up && ip addr add 172.17.0.2/16 dev eth0 && ip link set eth0 up && ip route add default via 172.17.0.1
-exec "$@"`
-  const wrap = ['unshare', '-n', 'bash', '-c', script, 'bash']
-  const child = practice.spawn(host, [
-    ...wrap,
-    'perl',
-    Practice.echo,
-    `${host}-container`,
-    ...both('0.0.0.0', '8080').flatMap((b) => b.split(' ')),
-  ])
-  const pid = await new Promise<string>((resolve) => {
-    child.stdout?.on('data', (chunk: Buffer) => {
-      const found = /^pid (\d+)$/m.exec(chunk.toString())
-      if (found) resolve(found[1]!)
-    })
-  })
-  await practice.shell(
-    host,
-    `ip link add veth0 type veth peer name eth0 netns ${pid} && ip link set veth0 master docker0 up`,
-  )
-  const ready = practice.ready(child)
-  child.stdin?.write('go\n')
-  await ready
+  const argv = ['perl', Practice.echo, `${host}-container`, ...both('0.0.0.0', '8080').flatMap((b) => b.split(' '))]
+  await practice.container(host, ['tcp', 'udp'], argv)
 }
 
 const label = ({ protocol, address, port }: Call): string => `${protocol} ${address} ${port}`

@@ -40,6 +40,10 @@ table inet fleetmove {
   counter web-served {}
   set arrivals4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 65536; timeout 7d; }
   set arrivals6 { type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags dynamic,timeout; size 65536; timeout 7d; }
+  counter late-answers {}
+  set late4 { type ipv4_addr . inet_service . ipv4_addr . inet_service; flags timeout; }
+  map late-address4 { type ipv4_addr . inet_service . ipv4_addr . inet_service : ipv4_addr; flags timeout; }
+  map late-port4 { type ipv4_addr . inet_service . ipv4_addr . inet_service : inet_service; flags timeout; }
   chain zones { type filter hook output priority raw; ip daddr ${zoned} ct original zone set ${zone(1)}; }
   chain marks {
     type filter hook output priority mangle
@@ -82,6 +86,13 @@ const dns = service([
     action: { kind: 'forward', tunnel: 2, to: own, port: 5353 },
   },
 ])
+/** The same listeners after a switch: only what came out of the tunnel still goes the right way. */
+const switched: ServiceSpec['routes'] = dns.routes.map((route) => ({
+  ...route,
+  action: route.address === moved ? { kind: 'serve', port: 0 } : { kind: 'forward', tunnel: 3, to: client, port: 0 },
+}))
+const dispatched = service(switched)
+const purge = { runDirectory: '/run/fleetmove', settle: false }
 
 async function collect(conntrack: Conntrack, filter: ConntrackFilter): Promise<ConntrackEntry[]> {
   const entries: ConntrackEntry[] = []
@@ -259,7 +270,7 @@ inOwnNamespace(__filename, () => {
       answered: 1,
       clients: [{ client, connections: 1 }],
     })
-    expect(await purgeUdp(conntrack, dns)).toBe(2)
+    expect(await purgeUdp(conntrack, dispatched, purge)).toBe(2)
   })
 
   test('arrivals and counters', async () => {
@@ -272,17 +283,29 @@ inOwnNamespace(__filename, () => {
     expect((await readOpened()).get('web')).toEqual({ forwarded: 2, served: 0 })
   })
 
-  test("deletes exactly a service's UDP flows, the zoned one too, and nothing else", async () => {
+  test("deletes exactly a service's UDP flows that go astray, and nothing else", async () => {
     await sendUdp(own, 53, 31_000)
     await sendUdp(zoned, 53, 31_000)
     await sendUdp(moved, 53, 31_001)
     await sendUdp(own, 54, 31_000)
     const before = execFileSync('conntrack', ['-L', '-p', 'udp'], { stdio: ['ignore', 'pipe', 'ignore'] }).toString()
     expect(before).toContain(`zone-orig=${zone(1)}`)
-    expect(await purgeUdp(conntrack, dns)).toBe(3)
+    expect(await purgeUdp(conntrack, dns, purge)).toBe(0)
+    expect(await purgeUdp(conntrack, dispatched, purge)).toBe(2)
     const after = execFileSync('conntrack', ['-L', '-p', 'udp'], { stdio: ['ignore', 'pipe', 'ignore'] }).toString()
-    expect(after.trim().split('\n')).toEqual([expect.stringContaining('dport=54')])
-    expect(await purgeUdp(conntrack, dns)).toBe(0)
+    const left = ['dport=54', `dst=${zoned}`].map((text) => expect.stringContaining(text))
+    expect(after.trim().split('\n')).toHaveLength(left.length)
+    expect(after.trim().split('\n')).toEqual(expect.arrayContaining(left))
+    expect(await purgeUdp(conntrack, dispatched, purge)).toBe(0)
+    // Twice in a row: what is guarded already is guarded anew.
+    await sendUdp(own, 53, 31_000)
+    expect(await purgeUdp(conntrack, dispatched, purge)).toBe(1)
+    const guarded = (set: string): string => execFileSync('nft', ['list', 'set', 'inet', 'fleetmove', set]).toString()
+    expect(guarded('late4')).toContain(`${own} . 53 . ${client} . 31000 timeout 10s`)
+    expect(guarded('late4')).toContain(`${own} . 5353 . ${client} . 31001 timeout 10s`)
+    expect(execFileSync('nft', ['list', 'map', 'inet', 'fleetmove', 'late-address4']).toString()).toContain(
+      ` : ${moved}`,
+    )
     expect((await collect(conntrack, { protocol: 'tcp', destination: { address: own, port: 80 } })).length).toBe(1)
   })
 
