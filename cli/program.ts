@@ -53,6 +53,7 @@ function buildProgram(): Command {
     .option('--max-failures <n>', 'go on with the others until more than this many have stayed behind', count, 0)
     .option('--canary <steps>', 'shares of clients in percent, e.g. 5,25,100')
     .option('--bake <time>', 'how long each step of the canary is watched', duration, 30_000)
+    .option('--overwrite-data', 'data: directories on the new host may be replaced, whatever is in them', false)
     .option('--only <prefixes>', 'clients that go first, e.g. 198.18.0.0/16,2001:db8::/32')
     .action(
       lazily<AdvanceCommandOptions>(async (names, options) =>

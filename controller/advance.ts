@@ -20,6 +20,8 @@ export interface AdvanceOptions {
   /** Stop between waves, for somebody to look. */
   gate: boolean
   canary: CanaryPlan | undefined
+  /** Data on the new hosts that isn't ours may be lost. */
+  overwriteData: boolean
 }
 
 /**
@@ -79,7 +81,7 @@ async function moveWave(
     const next = failures.length > options.maxFailures ? -1 : queue.findIndex(mayStart)
     if (next >= 0 && running.size < options.parallel) {
       const [service] = queue.splice(next, 1) as [Service]
-      const run = moveService(world, service, service.to, options.canary).then(
+      const run = moveService(world, service, service.to, options).then(
         (result) => void moved.push(result),
         (error) => void failures.push(error),
       )

@@ -7,14 +7,26 @@ import { recreateMove } from './recreate.js'
 import { rollingMove } from './rolling.js'
 import type { World } from './world.js'
 
+export interface MoveOptions {
+  /** Rolling only. */
+  canary?: CanaryPlan | undefined
+  /** Recreate only: data that is on the target already, and not by us, may be lost. */
+  overwriteData?: boolean
+}
+
 /**
  * Moves a service to `target`, one of its two hosts, by its strategy.
  * @throws FleetmoveError 'rolled-back' when it stays where it was
  */
-export async function moveService(world: World, service: Service, target: Name, canary?: CanaryPlan): Promise<Moved> {
+export async function moveService(
+  world: World,
+  service: Service,
+  target: Name,
+  { canary, overwriteData = false }: MoveOptions = {},
+): Promise<Moved> {
   const moved =
     service.strategy === 'recreate'
-      ? await recreateMove(world, service, target)
+      ? await recreateMove(world, service, target, overwriteData)
       : await rollingMove(world, service, target, canary)
   if (moved.switchMs > 0) {
     await journal(world.fleet, { type: 'switch', service: service.name, to: target, ms: moved.switchMs })

@@ -24,7 +24,7 @@ const drainShare = 0.5
  * @throws FleetmoveError 'rolled-back' when it stays on its host, running there again; 'conflict' when the
  *   new host has written data that going back would lose: then it is stopped on both, and says so.
  */
-export async function recreateMove(world: World, service: Service, target: Name): Promise<Moved> {
+export async function recreateMove(world: World, service: Service, target: Name, overwrite: boolean): Promise<Moved> {
   const origin = target === service.to ? service.from : service.to
   const before = world.states.get(service.name)!
   const resting = target === service.to ? ('forwarding' as const) : ('moved' as const)
@@ -32,33 +32,63 @@ export async function recreateMove(world: World, service: Service, target: Name)
   let gapMs = 0
   let undrained = 0
   if (before.active !== target || before.paused) {
+    const rest: ServiceState = { stage: resting, active: origin }
     // A run that was killed in the gap left it stopped: it stays paused until it answers somewhere.
-    if (!before.paused) await setState(world, service, { stage: 'moving', active: origin })
-    let hold: Hold | undefined
+    if (!before.paused) await prepare(world, service, target, rest, overwrite)
+    const gap: Gap = { hold: undefined, started: before.paused === true }
     try {
-      if (!before.paused) {
-        await copyData(world, service, origin, target, { mode: 'live' })
-        await runHook(world, service, 'before_move', origin)
-      }
-      hold = await holdService(world, service)
+      gap.hold = await holdService(world, service)
       const paused = await pause(world, service, origin)
-      undrained = await drain(world, service, origin, hold.remainingMs() * drainShare)
+      undrained = await drain(world, service, origin, gap.hold.remainingMs() * drainShare)
       if (undrained > 0) await agentOf(world, origin).reset(service.name)
       const begun = performance.now()
       await runLifecycle(world, service, 'stop', origin)
-      await copyData(world, service, origin, target, { mode: 'final' })
+      await copyData(world, service, origin, target, { mode: 'final', overwrite })
+      gap.started = true
       await runLifecycle(world, service, 'start', target)
       await awaitHealth(world, service, target)
       await paused.confirmed
-      gapMs = await pointAndRelease(world, service, target, hold, begun)
+      gapMs = await pointAndRelease(world, service, target, gap.hold, begun)
     } catch (cause) {
-      await goBack(world, service, target, { stage: resting, active: origin }, hold)
+      await goBack(world, service, target, rest, gap)
       throw rolledBack(service, origin, cause)
     }
   }
   await setState(world, service, { stage: finished, active: target })
   await runHook(world, service, finished === 'moved' ? 'after_move' : 'on_rollback', target)
   return { service: service.name, active: target, switchMs: gapMs, undrained }
+}
+
+interface Gap {
+  hold: Hold | undefined
+  /** The target may have run, and written data. */
+  started: boolean
+}
+
+/** While it runs and nobody waits: a failure here changes nothing for clients. */
+async function prepare(
+  world: World,
+  service: Service,
+  target: Name,
+  rest: ServiceState,
+  overwrite: boolean,
+): Promise<void> {
+  const origin = rest.active
+  await setState(world, service, { stage: 'moving', active: origin })
+  try {
+    const { passes } = await copyData(world, service, origin, target, { mode: 'live', overwrite })
+    const last = passes.at(-1)?.durationMs ?? 0
+    if (last > service.holdMs / 2) {
+      world.progress.note(
+        service.name,
+        `the last difference may take ${Math.ceil(last / 1000)} s of the ${service.holdMs / 1000} s of hold: clients may have to try again`,
+      )
+    }
+    await runHook(world, service, 'before_move', origin)
+  } catch (cause) {
+    await setState(world, service, rest)
+    throw rolledBack(service, origin, cause)
+  }
 }
 
 /** Resolves when both hosts drop what slips through the hold; clients wait, so the confirmation goes on beside. */
@@ -99,29 +129,25 @@ async function pointAndRelease(
 }
 
 /** Running on its host again, before new clients are let go to it. */
-async function goBack(
-  world: World,
-  service: Service,
-  target: Name,
-  state: ServiceState,
-  hold: Hold | undefined,
-): Promise<void> {
+async function goBack(world: World, service: Service, target: Name, rest: ServiceState, gap: Gap): Promise<void> {
   try {
-    await runLifecycle(world, service, 'stop', target)
-    await refuseLostData(world, service, target)
-    await runLifecycle(world, service, 'start', state.active)
-    await awaitHealth(world, service, state.active)
-    await setState(world, service, state)
-    await runHook(world, service, 'on_rollback', state.active)
+    if (gap.started) {
+      await runLifecycle(world, service, 'stop', target)
+      await refuseLostData(world, service, target)
+    }
+    await runLifecycle(world, service, 'start', rest.active)
+    await awaitHealth(world, service, rest.active)
+    await setState(world, service, rest)
+    await runHook(world, service, 'on_rollback', rest.active)
   } catch (cause) {
     const known = cause instanceof FleetmoveError ? cause : undefined
     throw new FleetmoveError(known?.code ?? 'internal', {
-      message: `${service.name} could not be brought back to ${state.active}, and answers nowhere now: ${(cause as Error).message}`,
+      message: `${service.name} could not be brought back to ${rest.active}, and answers nowhere now: ${(cause as Error).message}`,
       hint: `${known?.hint ? `${known.hint}; ` : ''}new clients are dropped, not refused, until one of advance and rollback succeeds`,
       ...(known?.host === undefined ? {} : { host: known.host }),
       cause,
     })
   } finally {
-    await hold?.release()
+    await gap.hold?.release()
   }
 }

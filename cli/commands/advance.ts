@@ -18,6 +18,7 @@ export interface AdvanceCommandOptions {
   canary?: string
   bake: number
   only?: string
+  overwriteData: boolean
 }
 
 export async function runAdvance(names: string[], options: GlobalOptions & AdvanceCommandOptions): Promise<void> {
@@ -31,8 +32,8 @@ export async function runAdvance(names: string[], options: GlobalOptions & Advan
       hint: 'name services (fleetmove advance web), or a wave (--wave 1), or --all',
     })
   }
-  const { wave, parallel, maxFailures, gate } = options
-  const plan = { services: names, wave, parallel, maxFailures, gate, canary: canaryPlan(options) }
+  const { wave, parallel, maxFailures, gate, overwriteData } = options
+  const plan = { services: names, wave, parallel, maxFailures, gate, overwriteData, canary: canaryPlan(options) }
   tell(await withFleet(options, (context) => advance(context, plan)), options, 'Every one of them has moved already.')
 }
 
