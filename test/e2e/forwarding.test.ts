@@ -171,8 +171,10 @@ withRoot('forwarding', () => {
     const longest = Math.max(...answers.map((answer) => answer.connectMs))
     console.log(`${answers.length} connections in pairs from one port, longest connect ${longest.toFixed(0)} ms`)
     expect(failed).toEqual([])
-    // A collision shows as a SYN that has to be sent again, after 1,000 ms.
-    expect(longest).toBeLessThan(900)
+    // A collision shows as a SYN sent again after 1,000 ms: 189 of 500 without the zones. But a busy machine
+    // may lose a datagram of the tunnel.
+    const late = answers.filter(({ connectMs }) => connectMs > 900)
+    expect(late.length).toBeLessThanOrEqual(answers.length / 100)
   }
 
   describe('new to old, after up', () => {
