@@ -3,7 +3,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
-import { awaitRenumbered, forgetGhosts, forgetMarked } from './flows/forget.js'
+import { awaitRenumbered, forgetGhosts, forgetMarked, turnRound } from './flows/forget.js'
 import { Host } from './host.js'
 import { openConntrack } from './kernel/conntrack.js'
 import { linuxKernel } from './kernel/linux.js'
@@ -28,7 +28,10 @@ export async function serve(): Promise<number> {
   const conntrack = openConntrack()
   const host = new Host(kernel, await Ledger.open(ledgerPath), {
     log,
-    tracks: async (services) => log('dead connections forgotten', { entries: await forgetGhosts(conntrack, services) }),
+    tracks: async (services) => {
+      const dead = await forgetGhosts(conntrack, services)
+      log('connections found', { dead, reversed: await turnRound(conntrack, services) })
+    },
     leaving: async () => {
       await forgetMarked(conntrack)
       const cut = await awaitRenumbered(conntrack, renumberedMs)

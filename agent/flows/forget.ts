@@ -10,6 +10,7 @@ import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { routeOf, wayOf } from './service-flows.js'
 
 const pollMs = 100
+const mostRounds = 10
 
 /**
  * Deletes everything that bears our mark: to be called when our table is gone, which was all that
@@ -34,9 +35,14 @@ export async function awaitRenumbered(conntrack: Conntrack, timeoutMs: number): 
   const deadline = performance.now() + timeoutMs
   for (;;) {
     let left = 0
+    const closed: ConntrackEntry[] = []
     await conntrack.walk({ protocol: 'tcp' }, (entry) => {
-      if (entry.tcpState === 'established' && isRenumbered(entry)) left += 1
+      if (!isRenumbered(entry)) return
+      if (entry.tcpState === 'time-wait' || entry.tcpState === 'close') closed.push(entry)
+      else left += 1
     })
+    // Their numbers are taken for two minutes more: who comes with one would be renumbered in turn.
+    await deleteAll(conntrack, closed)
     if (left === 0 || performance.now() >= deadline) return left
     await delay(pollMs)
   }
@@ -49,6 +55,39 @@ const isRenumbered = ({ mark, original, reply }: ConntrackEntry): boolean =>
   original.destination === reply.source &&
   original.destinationPort === reply.sourcePort &&
   original.sourcePort !== reply.destinationPort
+
+/**
+ * Turns connections round that the kernel has picked up from the server's packet first, when our table
+ * made it track. Since Linux 6.12 (nf_nat_used_tuple_new) such an entry doesn't keep its client's port
+ * for itself: a second connection from that port, out of the tunnel, would meet the first one's socket.
+ * Deleted, it is picked up from whichever packet comes next; the wrong way round again about every
+ * second time. Where connections were tracked before us there are none.
+ * @returns how many were still the wrong way round in the end
+ */
+export async function turnRound(conntrack: Conntrack, services: readonly ServiceSpec[]): Promise<number> {
+  for (let round = 0; ; round++) {
+    const reversed: ConntrackEntry[] = []
+    await conntrack.walk({ protocol: 'tcp' }, (entry) => {
+      if (entry.tcpState === 'established' && isReversed(services, entry)) reversed.push(entry)
+    })
+    if (reversed.length === 0 || round === mostRounds) return reversed.length
+    await deleteAll(conntrack, reversed)
+    await delay(pollMs)
+  }
+}
+
+const isReversed = (services: readonly ServiceSpec[], entry: ConntrackEntry): boolean =>
+  wayOf(entry.mark).way === 'direct' &&
+  isUntranslated(entry) &&
+  services.some((service) => routeOf(service, turned(entry)) !== undefined)
+
+const isUntranslated = ({ original, reply }: ConntrackEntry): boolean =>
+  original.source === reply.destination &&
+  original.destination === reply.source &&
+  original.sourcePort === reply.destinationPort &&
+  original.destinationPort === reply.sourcePort
+
+const turned = (entry: ConntrackEntry): ConntrackEntry => ({ ...entry, original: entry.reply, reply: entry.original })
 
 /**
  * Deletes established TCP connections to these services' own addresses that no socket of this host has:
@@ -80,12 +119,6 @@ export function ghosts(
       if (route?.address !== source) return false
       return !living.has(key(source, sourcePort, destination, destinationPort))
     })
-  // One that was picked up from the server's packet first stands in it the other way round.
-  const turned = (entry: ConntrackEntry): ConntrackEntry => ({
-    ...entry,
-    original: entry.reply,
-    reply: entry.original,
-  })
   return entries.filter((entry) => wayOf(entry.mark).way === 'direct' && (isGhost(entry) || isGhost(turned(entry))))
 }
 
