@@ -62,7 +62,7 @@ here('a controller that is killed', () => {
     await until('the gate', async () => (await practice.run('finalize --quiet 100ms')).code === 0)
     // It does what `down` does, without the way to the old host.
     lasts.finalize = lasts.down
-    await practice.resetWeb()
+    await practice.reset()
   })
   afterAll(() => practice.end())
 
@@ -101,10 +101,11 @@ here('a controller that is killed', () => {
     await finalized(practice)
     expect(complaints(await fresh.stop())).toEqual([])
     expect(await practice.leftovers()).toEqual([])
-    await practice.resetWeb()
+    await practice.reset()
   })
 
-  test.each(moments)('at %f of down, from forwarding and from moved', async (share) => {
+  // Each has its own half of the moments: by turns from forwarding and from moved.
+  test.each(moments.filter((_, i) => i % 4 < 2))('at %f of down, from forwarding or from moved', async (share) => {
     const load = await practice.load('client1', { targets: addressesOf('old1'), perSecond: 30 })
     await practice.expect('up')
     const moved = moments.indexOf(share) % 2 === 1
@@ -116,7 +117,7 @@ here('a controller that is killed', () => {
   })
 
   test('most of these were killed indeed', () => {
-    expect(killed).toBeGreaterThan(moments.length * 3)
+    expect(killed).toBeGreaterThan(moments.length * 2)
   })
 })
 

@@ -127,8 +127,9 @@ export class Practice {
     return differences(this.found, await takeSnapshot(this.lab))
   }
 
-  /** As before the first command: nginx on old1 and not on new1. */
-  async resetWeb(): Promise<void> {
+  /** As before the first command: nginx on old1 and not on new1, and the controller knows of no finished move. */
+  async reset(): Promise<void> {
+    await this.shell('controller', 'rm -rf /root/.local/state/fleetmove')
     await this.shell(
       'new1',
       'if [ -e /run/nginx.pid ]; then nginx -s quit; while pgrep -x nginx; do sleep 0.05; done; fi',

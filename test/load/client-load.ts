@@ -20,6 +20,7 @@ export interface TargetReport {
   wrongSource: number
   wrong: string[]
   answeredBy: Record<string, number>
+  slow: string[]
   held: number
   long: number
   survived: number

@@ -47,6 +47,8 @@ const targets = options.targets.map((address) => ({
   answeredBy: {},
   /** @type {number[]} ms from the SYN to the established connection */
   waits: [],
+  /** @type {string[]} connections that waited for a second and more: a packet was lost */
+  slow: [],
   inFlight: 0,
   /** Not opened, because mostAtOnce were: as bad as a failure. */
   held: 0,
@@ -105,8 +107,11 @@ function once(target) {
   }
   const timer = setTimeout(() => end(own === '' ? 'no connection' : 'no answer'), patienceMs)
   socket.on('connect', () => {
-    target.waits.push(performance.now() - begun)
+    const wait = performance.now() - begun
+    target.waits.push(wait)
     own = socket.localAddress ?? ''
+    if (wait >= 900 && target.slow.length < 20)
+      target.slow.push(`${Math.round(wait)} ms until ${new Date().toISOString()}, port ${socket.localPort}`)
     socket.write(request('/', 'close'))
   })
   socket.on('data', (chunk) => {
