@@ -3,7 +3,7 @@
  * nothing but Node, since nothing else may be there yet.
  */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -26,6 +26,18 @@ export const demoPrograms = {
   openvpn: 'openvpn',
   wg: 'wireguard-tools',
   'wireguard-go': 'wireguard-go',
+}
+
+/** What the tests use beside that. */
+export const testPrograms = {
+  ...demoPrograms,
+  conntrack: 'conntrack',
+  curl: 'curl',
+  iptables: 'iptables',
+  ping: 'iputils-ping',
+  rsync: 'rsync',
+  script: 'bsdutils',
+  socat: 'socat',
 }
 
 const searched = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
@@ -67,14 +79,18 @@ export function installPrograms(programs, say) {
   const quiet = { DEBIAN_FRONTEND: 'noninteractive' }
   // Their daemons are for the practice network's hosts and must not start on this machine (invoke-rc.d(8)).
   const policy = '/usr/sbin/policy-rc.d'
-  const ours = !existsSync(policy)
-  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
-  try {
-    run('apt-get', ['-qq', 'update'], quiet)
-    run('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', ...packages], quiet)
-  } finally {
-    if (ours) rmSync(policy, { force: true })
-  }
+  const kept = `${policy}.kept-by-fleetmove`
+  const forbidden = '#!/bin/sh\n# For the time of an installation by fleetmove.\nexit 101\n'
+  // A run that was killed may have left ours.
+  const isForeign = existsSync(policy) && readFileSync(policy, 'utf8') !== forbidden
+  if (isForeign) renameSync(policy, kept)
+  writeFileSync(policy, forbidden, { mode: 0o755 })
+  const restore = () => (existsSync(kept) ? renameSync(kept, policy) : rmSync(policy, { force: true }))
+  process.once('exit', restore)
+  run('apt-get', ['-qq', 'update'], quiet)
+  run('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', ...packages], quiet)
+  process.removeListener('exit', restore)
+  restore()
 }
 
 /** npm ci, unless what package-lock.json asks for is there. */

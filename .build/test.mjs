@@ -1,28 +1,12 @@
 // npm test [-- PART...]: everything that must hold, from a fresh clone on Debian 12 as root with Node alone.
 // Installs what is missing, then runs the parts in order; the last line sums the tests: "N passed, N failed".
-import { spawn, spawnSync } from 'node:child_process'
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { installPackages, installPrograms, root, testPrograms } from './prepare.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const bin = (name) => join(root, 'node_modules', '.bin', name)
-
-/** What the tests on the real kernel and the practice network use, as Debian calls it. */
-const packages =
-  'nftables wireguard-tools wireguard-go openvpn nginx-light openssh-server openssh-client sudo conntrack iproute2 iputils-ping procps curl socat tcpdump'.split(
-    ' ',
-  )
 
 /** Each with what it needs: a command, or the directories of a jest run. */
 const parts = [
@@ -61,57 +45,6 @@ const run = ([program, ...args], options = {}) =>
     child.once('close', (status) => resolve(status ?? 1))
   })
 
-const must = async (what, command, options) => {
-  console.log(`# ${what}`)
-  if ((await run(command, options)) !== 0) {
-    console.error(`could not ${what}`)
-    process.exit(1)
-  }
-}
-
-const isInstalled = (name) =>
-  spawnSync('dpkg-query', ['-s', name], { encoding: 'utf8' }).stdout.includes('\nStatus: install ok installed\n')
-
-async function installPackages() {
-  const missing = existsSync('/usr/bin/dpkg-query') ? packages.filter((name) => !isInstalled(name)) : []
-  if (missing.length === 0) return
-  if (process.getuid() !== 0) {
-    console.log(`not installed, and only root can: ${missing.join(' ')}; tests that need them are skipped`)
-    return
-  }
-  // A test machine must not get a web server and a VPN for having run tests: no service starts
-  // (/usr/share/doc/init-system-helpers/README.policy-rc.d.gz).
-  const policy = '/usr/sbin/policy-rc.d'
-  const kept = `${policy}.kept-by-fleetmove`
-  // One that is there already was kept by a run that was killed.
-  if (existsSync(policy) && !existsSync(kept)) renameSync(policy, kept)
-  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
-  const restore = () => (existsSync(kept) ? renameSync(kept, policy) : rmSync(policy, { force: true }))
-  process.once('exit', restore)
-  for (const [signal, status] of [
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-  ])
-    process.once(signal, () => process.exit(status))
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  await must('update the list of packages', ['apt-get', 'update', '-q'], { env })
-  await must(
-    `install ${missing.join(' ')}`,
-    ['apt-get', 'install', '-q', '-y', '--no-install-recommends', ...missing],
-    { env },
-  )
-  process.removeListener('exit', restore)
-  restore()
-}
-
-async function installModules() {
-  // npm writes this file when it has installed everything.
-  const mark = join(root, 'node_modules', '.package-lock.json')
-  const lock = join(root, 'package-lock.json')
-  if (existsSync(mark) && statSync(mark).mtimeMs >= statSync(lock).mtimeMs) return
-  await must('install packages of npm', ['npm', 'ci'])
-}
-
 const hasTests = (name) =>
   existsSync(join(root, 'test', name)) &&
   readdirSync(join(root, 'test', name), { recursive: true }).some((file) => String(file).endsWith('.test.ts'))
@@ -141,10 +74,12 @@ async function runJest({ name, jest }) {
   }
 }
 
-await installPackages()
-await installModules()
+const say = (sentence) => console.log(`# ${sentence}`)
+if (process.getuid() === 0) installPrograms(testPrograms, say)
+else say('not root: tests that need it are skipped, each with its reason')
+installPackages(say)
 // Not in the repository: made from proto/fleetmove.proto, and everything imports it.
-await must('generate code from proto/fleetmove.proto', ['npm', 'run', '--silent', 'generate'])
+if ((await run(['npm', 'run', '--silent', 'generate'])) !== 0) process.exit(1)
 
 const total = { passed: 0, failed: 0, skipped: 0 }
 const failures = []
