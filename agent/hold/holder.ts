@@ -5,9 +5,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { withoutOurMark } from './hold-rules.js'
 import { encodeLine, type HolderCommand, type HolderEvent, type HolderTask, readLines } from './hold-wire.js'
-import { readOpening } from './opening-packet.js'
-import { PacketQueue } from './packet-queue.js'
-import { type QueuedPacket, WaitingRoom } from './waiting-room.js'
+import { bytesRead, readOpening } from './opening-packet.js'
+import { PacketQueue, type QueuedPacket } from './packet-queue.js'
+import { WaitingRoom } from './waiting-room.js'
 
 /**
  * Released a millisecond: a listener's backlog is 128 and more (listen(2)), and what overflows it is
@@ -37,7 +37,7 @@ export async function holdPackets([argument]: readonly string[]): Promise<number
   }
 
   const unmarked = (packet: QueuedPacket): QueuedPacket => ({ id: packet.id, mark: withoutOurMark(packet.mark) })
-  const queue = await PacketQueue.open(task.queue, task.maxPackets + burst, {
+  const queue = await PacketQueue.open(task.queue, bytesRead, task.maxPackets + burst, {
     onPacket: (packet, bytes) => {
       const opening = readOpening(bytes)
       if (opening.kind === 'other' || (passing && room.size === 0)) {

@@ -23,8 +23,6 @@ import {
   u16be,
   u32be,
 } from '../kernel/netlink-message.js'
-import { bytesRead } from './opening-packet.js'
-import type { QueuedPacket } from './waiting-room.js'
 
 /** NFNL_SUBSYS_QUEUE in the upper byte, NFQNL_MSG_* in the lower. */
 const message = { packet: 0x300, verdict: 0x301, config: 0x302 } as const
@@ -38,13 +36,20 @@ const copyPacket = 2
 const verdicts = { drop: 0, accept: 1 } as const
 const enoent = 2
 
-/** A message with 128 bytes of packet is far smaller; the kernel never joins two. */
+/** What a message holds beside the packet's bytes is far smaller; the kernel never joins two messages. */
 const readSize = 4096
 /**
  * Asked for; the kernel gives net.core.rmem_max at most (Debian: 208 KiB, doubled: some 400 packets that
  * this process has not yet read).
  */
 const receiveBuffer = 8 * 1024 * 1024
+
+/** A packet that the kernel keeps for us. */
+export interface QueuedPacket {
+  id: number
+  /** Its routing mark. */
+  mark: number
+}
 
 export interface PacketQueueEvents {
   onPacket(packet: QueuedPacket, bytes: Buffer): void
@@ -63,6 +68,7 @@ export class PacketQueue {
 
   private constructor(
     private readonly number: number,
+    private readonly bytesRead: number,
     private readonly events: PacketQueueEvents,
   ) {
     this.socket = new RawNetlinkSocket(netlinkProtocol.netfilter, {
@@ -81,19 +87,20 @@ export class PacketQueue {
 
   /**
    * Listens to a queue.
+   * @param bytesRead of each packet, from its IP header on; below 3,000
    * @param longest packets that the kernel keeps; further ones are dropped there
    * @throws Error where another process has this queue, or the kernel has no queues
    */
-  static async open(number: number, longest: number, events: PacketQueueEvents): Promise<PacketQueue> {
-    const queue = new PacketQueue(number, events)
+  static async open(
+    number: number,
+    bytesRead: number,
+    longest: number,
+    events: PacketQueueEvents,
+  ): Promise<PacketQueue> {
+    const queue = new PacketQueue(number, bytesRead, events)
     try {
       await queue.configure(attribute(config.command, Buffer.from([bind, 0, 0, 0])))
-      await queue.configure(
-        Buffer.concat([
-          attribute(config.parameters, Buffer.concat([u32be(bytesRead), Buffer.from([copyPacket])])),
-          attribute(config.longest, u32be(longest)),
-        ]),
-      )
+      await queue.configure(Buffer.concat([queue.parameters(), attribute(config.longest, u32be(longest))]))
     } catch (error) {
       queue.close()
       throw error
@@ -113,7 +120,7 @@ export class PacketQueue {
   /** Resolves once all that was queued before this call has been given to `onPacket`. */
   async caughtUp(): Promise<void> {
     // The kernel answers through the same socket, behind the packets.
-    await this.configure(attribute(config.parameters, Buffer.concat([u32be(bytesRead), Buffer.from([copyPacket])])))
+    await this.configure(this.parameters())
   }
 
   close(): void {
@@ -135,6 +142,10 @@ export class PacketQueue {
     this.socket.send(Buffer.concat(messages), undefined, (error) => {
       if (error) setImmediate(() => this.events.onFault(error))
     })
+  }
+
+  private parameters(): Buffer {
+    return attribute(config.parameters, Buffer.concat([u32be(this.bytesRead), Buffer.from([copyPacket])]))
   }
 
   private configure(body: Buffer): Promise<void> {

@@ -1,5 +1,6 @@
 /** The packets that wait, in the order in which they came: what is let in, what is turned away, who is next. */
 import type { OpeningPacket } from './opening-packet.js'
+import type { QueuedPacket } from './packet-queue.js'
 
 export interface HoldLimits {
   /** SYNs and datagrams together. */
@@ -21,13 +22,6 @@ export interface HoldCounts {
   dropped: number
   /** Gone from the kernel's queue before they were released (see packet-queue.ts). */
   lost: number
-}
-
-/** A packet in the kernel's queue. */
-export interface QueuedPacket {
-  id: number
-  /** Its routing mark. */
-  mark: number
 }
 
 /** What can wait. */
