@@ -4,10 +4,13 @@ import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
 import { awaitRenumbered, forgetGhosts, forgetMarked, turnRound } from './flows/forget.js'
+import { sweepHolds } from './hold/hold.js'
 import { Host } from './host.js'
 import { openConntrack } from './kernel/conntrack.js'
 import { linuxKernel } from './kernel/linux.js'
 import { Ledger } from './ledger.js'
+import { HostLock } from './lock.js'
+import { guarded } from './lock-service.js'
 import { log } from './log.js'
 import { paths } from './plan/own.js'
 import { Reconciler } from './reconcile.js'
@@ -37,12 +40,18 @@ export async function serve(): Promise<number> {
       const cut = await awaitRenumbered(conntrack, renumberedMs)
       if (cut > 0) log('connections lose their translation', { entries: cut })
     },
-    left: async () => log('connections forgotten', { entries: await forgetMarked(conntrack) }),
+    left: async () => {
+      log('connections forgotten', { entries: await forgetMarked(conntrack) })
+      await sweepHolds(true)
+    },
   })
   await host.restore()
+  // A hold of a dead agent that still lasts ends by itself: its service may be between two hosts.
+  await sweepHolds(false)
   const reconciler = new Reconciler(host, log)
   const watch = watchKernel(() => reconciler.notice())
 
+  const lock = new HostLock(join(paths.run, 'lock.json'))
   let leave = (): void => {}
   const ended = new Promise<string>((resolve) => {
     process.once('SIGTERM', () => resolve('SIGTERM'))
@@ -52,7 +61,10 @@ export async function serve(): Promise<number> {
   const server = new Server()
   server.addService(
     AgentService,
-    agentService(host, { reconciler, watch }, () => leave()),
+    guarded(
+      agentService(host, { reconciler, watch, lock }, () => leave()),
+      lock,
+    ),
   )
   await rm(paths.socket, { force: true })
   await new Promise<void>((resolve, reject) =>

@@ -17,6 +17,7 @@ import { writeRecords } from './data/records.js'
 import { type Served, serveData } from './data/serve-data.js'
 import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
+import { forgetUnanswered } from './flows/forget.js'
 import { outcomes } from './flows/outcomes.js'
 import { purgeUdp } from './flows/purge-udp.js'
 import { resetConnections } from './flows/reset.js'
@@ -27,6 +28,7 @@ import { identity } from './identity.js'
 import { openConntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
 import { type LifecycleMeans, runHook, runLifecycle } from './lifecycle.js'
+import { lockService } from './lock-service.js'
 import { measurePath, reflect } from './path.js'
 import { paths } from './plan/own.js'
 import { openWitness } from './probe/witness.js'
@@ -148,9 +150,11 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       send({ ready: true, means })
       await aborted(signal)
     }),
-    release: unary(async (request: wire.ReleaseRequest) =>
-      holds.release(decode('release', requests.service, request).service),
-    ),
+    release: unary(async (request: wire.ReleaseRequest) => {
+      const service = serviceOf(host, request)
+      await forgetUnanswered(conntrack, service)
+      return holds.release(service.name)
+    }),
     outcomes: unary(async (request: wire.OutcomesRequest) => outcomes(conntrack, serviceOf(host, request))),
     reset: unary(async (request: wire.ResetRequest) => ({
       connections: await resetConnections(serviceOf(host, request)),
@@ -189,6 +193,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       await writeRecords(service, Object.fromEntries(directories.map((path) => [path, record])))
       return {}
     }),
+    ...lockService(upkeep.lock),
     leave: unary(async (request: wire.LeaveRequest) => {
       const { generation } = decode('leave', requests.generation, request)
       const steps = await host.leave(generation)

@@ -48,6 +48,19 @@ export async function awaitRenumbered(conntrack: Conntrack, timeoutMs: number): 
   }
 }
 
+/**
+ * Deletes the service's TCP entries that nobody has answered: the retransmission of such a SYN would go the
+ * way that the entry remembers, to a process that is stopped by now. To be called before new clients are let go.
+ * @returns how many were deleted
+ */
+export async function forgetUnanswered(conntrack: Conntrack, service: ServiceSpec): Promise<number> {
+  const doomed: ConntrackEntry[] = []
+  await conntrack.walk({ protocol: 'tcp' }, (entry) => {
+    if (entry.tcpState === 'syn-sent' && routeOf(service, entry)) doomed.push(entry)
+  })
+  return deleteAll(conntrack, doomed)
+}
+
 /** Only the client's port is another one: no translation that an operator would write does that. */
 const isRenumbered = ({ mark, original, reply }: ConntrackEntry): boolean =>
   wayOf(mark).way === 'direct' &&

@@ -3,10 +3,10 @@
  * fault of its own, the agent's death, an overrun) leaves the same behind: the kernel drops, clients retransmit.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { PacketQueue, type QueuedPacket } from '../kernel/packet-queue.js'
 import { withoutOurMark } from './hold-rules.js'
 import { encodeLine, type HolderCommand, type HolderEvent, type HolderTask, readLines } from './hold-wire.js'
 import { bytesRead, readOpening } from './opening-packet.js'
-import { PacketQueue, type QueuedPacket } from './packet-queue.js'
 import { WaitingRoom } from './waiting-room.js'
 
 /**

@@ -1,6 +1,7 @@
 /** The packets that wait, in the order in which they came: what is let in, what is turned away, who is next. */
+
+import type { QueuedPacket } from '../kernel/packet-queue.js'
 import type { OpeningPacket } from './opening-packet.js'
-import type { QueuedPacket } from './packet-queue.js'
 
 export interface HoldLimits {
   /** SYNs and datagrams together. */
@@ -20,7 +21,7 @@ export interface HoldCounts {
   repeated: number
   /** Turned away since the room was full. Their senders try again. */
   dropped: number
-  /** Gone from the kernel's queue before they were released (see packet-queue.ts). */
+  /** Gone from the kernel's queue before they were released (see kernel/packet-queue.ts). */
   lost: number
 }
 

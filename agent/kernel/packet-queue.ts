@@ -11,7 +11,7 @@
  */
 import { getSystemErrorName } from 'node:util'
 import { RawNetlinkSocket } from 'netlink'
-import { netlinkProtocol } from '../kernel/netlink.js'
+import { netlinkProtocol } from './netlink.js'
 import {
   attribute,
   control,
@@ -22,7 +22,7 @@ import {
   readAttributes,
   u16be,
   u32be,
-} from '../kernel/netlink-message.js'
+} from './netlink-message.js'
 
 /** NFNL_SUBSYS_QUEUE in the upper byte, NFQNL_MSG_* in the lower. */
 const message = { packet: 0x300, verdict: 0x301, config: 0x302 } as const
