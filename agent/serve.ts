@@ -3,7 +3,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
-import { awaitRenumbered, forgetGhosts, forgetMarked, turnRound } from './flows/forget.js'
+import { awaitRenumbered, forgetGhosts, forgetMarked, turnRound, turnRoundLater } from './flows/forget.js'
 import { sweepHolds } from './hold/hold.js'
 import { Host } from './host.js'
 import { openConntrack } from './kernel/conntrack.js'
@@ -34,6 +34,7 @@ export async function serve(): Promise<number> {
     tracks: async (services) => {
       const dead = await forgetGhosts(conntrack, services)
       log('connections found', { dead, reversed: await turnRound(conntrack, services) })
+      turnRoundLater(conntrack, services)
     },
     leaving: async () => {
       await forgetMarked(conntrack)

@@ -1,5 +1,6 @@
 /** The gRPC service: decode, call, encode. What comes in is checked before anything is done with it. */
 import { hostname } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc/grpc-js'
 import type { z } from 'zod'
 import * as codec from '../proto/codec.js'
@@ -38,6 +39,9 @@ import { status, type Upkeep } from './status.js'
 import { version } from './version.js'
 
 const { decode } = codec
+
+/** Longer than the way there and back to most clients; a slower one waits for its own second try. */
+const handshakeMs = 300
 
 function meansOf({ unit, container, start, stop }: z.infer<typeof requests.lifecycle>['lifecycle']): LifecycleMeans {
   if (unit !== '') return { kind: 'unit', unit }
@@ -154,6 +158,12 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       const service = serviceOf(host, request)
       await forgetUnanswered(conntrack, service)
       return holds.release(service.name)
+    }),
+    settle: unary(async (request: wire.SettleRequest) => {
+      const service = serviceOf(host, request)
+      // What is on its way is answered first: an answer without an entry would confuse its client.
+      await delay(handshakeMs)
+      return { openings: await forgetUnanswered(conntrack, service) }
     }),
     outcomes: unary(async (request: wire.OutcomesRequest) => outcomes(conntrack, serviceOf(host, request))),
     reset: unary(async (request: wire.ResetRequest) => ({

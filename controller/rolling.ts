@@ -4,6 +4,7 @@ import { type CanaryPlan, canary } from './canary.js'
 import { change } from './change.js'
 import type { Service } from './config/fleet.js'
 import { drain } from './drain.js'
+import { inParallel } from './in-parallel.js'
 import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
 import { type Moved, rolledBack, setState } from './move-state.js'
 import type { ServiceState } from './plan/host-specs.js'
@@ -46,6 +47,9 @@ export async function rollingMove(
   if (before.canary && before.active === target) await setState(world, service, { stage: 'moving', active: target })
   // First, and not after the drain: as long as they talk they would stay, and be waited for.
   await purgeUdp(world, service, { settle: true })
+  // An opening that reached the old server's host just before the switch would follow its entry there, and
+  // be refused when it has stopped.
+  await inParallel([service.from, service.to], (host) => agentOf(world, host).settle(service.name))
   const undrained = await drain(world, service, origin)
   if (undrained > 0 && service.drainThen === 'reset') await reset(world, service, origin)
   await runLifecycle(world, service, 'stop', origin)

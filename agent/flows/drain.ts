@@ -75,9 +75,14 @@ export function countDrain(
 /** UDP flows don't end while their clients talk: they are moved (purge-udp.ts), and not waited for. */
 const staysHere = ({ kind }: ServiceRoute['action']): boolean => kind === 'serve' || kind === 'split'
 
-/** Half-closed connections still carry data one way, but their end is under way and bounded by timeouts. */
+/**
+ * Half-closed connections still carry data one way, but their end is under way and bounded by timeouts. One
+ * that is being opened would be refused if its server stopped now.
+ */
 const stands = (entry: ConntrackEntry): boolean =>
-  entry.protocol === 'tcp' ? entry.tcpState === 'established' : (entry.status & status.assured) !== 0
+  entry.protocol === 'tcp'
+    ? entry.tcpState === 'established' || entry.tcpState === 'syn-received'
+    : (entry.status & status.assured) !== 0
 
 const key = (local: Ip, localPort: number, remote: Ip, remotePort: number): string =>
   `${local} ${localPort} ${remote} ${remotePort}`

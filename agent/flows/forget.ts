@@ -89,6 +89,17 @@ export async function turnRound(conntrack: Conntrack, services: readonly Service
   }
 }
 
+/** Seconds after the first look: a connection that rests is picked up when it talks again. */
+const laterSeconds = [2, 4, 8, 16, 32, 64, 128]
+
+/** Looks again, less and less often, for connections that were silent when our table was new. */
+export function turnRoundLater(conntrack: Conntrack, services: readonly ServiceSpec[]): void {
+  for (const seconds of laterSeconds) {
+    // A walk that fails has been no worse than none: nobody waits for it, and the next one comes.
+    setTimeout(() => turnRound(conntrack, services).catch(() => {}), seconds * 1000).unref()
+  }
+}
+
 const isReversed = (services: readonly ServiceSpec[], entry: ConntrackEntry): boolean =>
   wayOf(entry.mark).way === 'direct' &&
   isUntranslated(entry) &&

@@ -25,6 +25,14 @@ export interface ServedData extends Running {
   readonly access: Pick<wire.ServeDataEvent, 'port' | 'user' | 'secret' | 'atUs' | 'empty'>
 }
 
+/** The lock of this run on one host. */
+export interface HostLease {
+  renew(): void
+  release(): Promise<void>
+  /** Resolves when the connection by which it was held has ended without a release. */
+  readonly lost: Promise<void>
+}
+
 export interface Agent {
   readonly host: Name
   hello(): Promise<AgentState>
@@ -55,6 +63,8 @@ export interface Agent {
   /** Resolves when new clients are kept waiting; `means` says how. They are released when `maxMs` are over. */
   hold(service: Name, maxMs: number): Promise<Running & { means: string }>
   release(service: Name): Promise<wire.ReleaseReply>
+  /** @returns how many openings were forgotten that nobody had answered. */
+  settle(service: Name): Promise<number>
   outcomes(service: Name): Promise<wire.OutcomesReply>
   /** @returns how many connections were ended. */
   reset(service: Name): Promise<number>
@@ -66,5 +76,8 @@ export interface Agent {
   pullData(request: wire.PullDataRequest, onProgress: (progress: wire.DataProgress) => void): Promise<wire.DataResult>
   inspectData(service: Name, directories: readonly string[]): Promise<wire.DataDirectory[]>
   recordData(service: Name, directories: readonly string[], atUs: number): Promise<void>
+  /** @throws FleetmoveError 'locked' with who holds it. */
+  lock(request: wire.LockRequest): Promise<HostLease>
+  unlock(id: string): Promise<wire.UnlockReply>
   leave(generation: number): Promise<string[]>
 }

@@ -1,5 +1,5 @@
 /** The Agent interface over gRPC. */
-import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js'
+import { type ClientReadableStream, InterceptingCall, type Interceptor, type ServiceError } from '@grpc/grpc-js'
 import { decodeHostSpec, encodeHostSpec } from '../../proto/codec.js'
 import { errorFromStatus } from '../../proto/error-wire.js'
 import {
@@ -9,9 +9,11 @@ import {
   type PullDataEvent,
   type ServeDataEvent,
 } from '../../proto/gen/fleetmove.js'
+import { lockHeader } from '../../proto/lock-header.js'
 import type { Name } from '../../proto/model/names.js'
 import type { AgentChannel } from '../bootstrap/channel.js'
 import type { Agent, Running } from './agent.js'
+import { holdLock } from './hold-lock.js'
 
 interface Method<Q, R> {
   path: string
@@ -21,6 +23,16 @@ interface Method<Q, R> {
 
 /** The last part of `/fleetmove.v1.Agent/Apply`. */
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
+
+const bearing =
+  (lockId: () => string): Interceptor =>
+  (options, next) =>
+    new InterceptingCall(next(options), {
+      start: (metadata, listener, start) => {
+        if (lockId() !== '') metadata.set(lockHeader, lockId())
+        start(metadata, listener)
+      },
+    })
 
 export interface GrpcAgent extends Agent {
   close(): Promise<void>
@@ -33,8 +45,10 @@ const inspectMs = 900_000
 /** On top of a call's own time: for the way there and back. */
 const graceMs = 10_000
 
-export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
-  const client = new AgentClient(channel.address, channel.credentials, channel.options)
+/** @param lockId of this run's lock on the host, '' while there is none; asked anew for each call */
+export function grpcAgent(host: Name, channel: AgentChannel, lockId: () => string = () => ''): GrpcAgent {
+  const interceptors = [bearing(lockId)]
+  const client = new AgentClient(channel.address, channel.credentials, { ...channel.options, interceptors })
   const fail = (error: ServiceError, call: string): Error => {
     const known = errorFromStatus(error, host, call)
     return known.code === 'unreachable' ? (channel.failure() ?? known) : known
@@ -113,6 +127,7 @@ export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
       return { ...running, means }
     },
     release: (service) => ask(AgentService.release, { service }),
+    settle: async (service) => (await ask(AgentService.settle, { service })).openings,
     outcomes: (service) => ask(AgentService.outcomes, { service }),
     reset: async (service) => (await ask(AgentService.reset, { service })).connections,
     purgeUdp: async (service, settle) => (await ask(AgentService.purgeUdp, { service, settle })).flows,
@@ -141,6 +156,8 @@ export function grpcAgent(host: Name, channel: AgentChannel): GrpcAgent {
       (await ask(AgentService.inspectData, { service, directories: [...directories] }, inspectMs)).directories,
     recordData: async (service, directories, atUs) =>
       void (await ask(AgentService.recordData, { service, directories: [...directories], atUs })),
+    lock: (request) => holdLock(client, request, (error) => fail(error, 'Lock')),
+    unlock: (id) => ask(AgentService.unlock, { id }),
     leave: async (generation) => (await ask(AgentService.leave, { generation })).steps,
     close: async () => {
       client.close()
