@@ -184,7 +184,7 @@ inOwnNamespace(__filename, () => {
   })
 
   test('sockets: by local port, IPv4 in a dual-stack socket as IPv4', async () => {
-    const found = await establishedSockets(80)
+    const found = (await establishedSockets(80)).map(({ id: _id, ...socket }) => socket)
     expect(found).toContainEqual({ local: own, localPort: 80, remote: client, remotePort: 30_001 })
     expect(found).toContainEqual({ local: own6, localPort: 80, remote: own6, remotePort: 30_003 })
     expect(found.every((socket) => socket.localPort === 80)).toBe(true)
