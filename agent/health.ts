@@ -89,7 +89,13 @@ function tryHttp(url: string, limit: number): Promise<Health> {
       request.destroy()
     }
     // The question is whether the service answers; its certificate is for another name than 127.0.0.1.
-    const request = get(url, { agent: false, rejectUnauthorized: false, headers: { 'user-agent': 'fleetmove' } })
+    const request = get(url, {
+      agent: false,
+      rejectUnauthorized: false,
+      headers: { 'user-agent': 'fleetmove' },
+      // What comes from 127.0.0.1 may be forwarded to the peer (localhost: true).
+      ...(new URL(url).hostname.startsWith('127.') ? { localAddress: '127.0.0.2' } : {}),
+    })
     const timer = setTimeout(() => end(false, `did not answer within ${limit} ms`), limit)
     request.on('error', (error) => end(false, `can't be asked: ${error.message}`))
     request.once('response', (response) => {

@@ -12,6 +12,7 @@ import {
   type HostSpec,
   type ServeAction,
   type ServiceRoute,
+  type ServiceSpec,
   serveOf,
 } from './model/host-spec.js'
 import type { Name } from './model/names.js'
@@ -149,22 +150,26 @@ const tunnel = checked(
   },
 )
 
-const service = z.object({
-  name,
-  stage,
-  from: name,
-  to: name,
-  active: name,
-  canary: z
-    .object({
-      perMille: z.int().min(0).max(999),
-      seed: z.int().min(0).max(0xffffffff),
-      prefixes: z.array(parsedBy(parsePrefix)).max(64),
-    })
-    .optional()
-    .transform((value) => value ?? null),
-  routes: z.array(route).max(4096),
-})
+/** What a service may lack is absent, and not undefined: equal specs are to be deeply equal. */
+const service = z
+  .object({
+    name,
+    stage,
+    from: name,
+    to: name,
+    active: name,
+    canary: z
+      .object({
+        perMille: z.int().min(0).max(999),
+        seed: z.int().min(0).max(0xffffffff),
+        prefixes: z.array(parsedBy(parsePrefix)).max(64),
+      })
+      .optional()
+      .transform((value) => value ?? null),
+    routes: z.array(route).max(4096),
+    localhost: z.boolean().default(false),
+  })
+  .transform(({ localhost, ...rest }): ServiceSpec => ({ ...rest, ...(localhost ? { localhost } : {}) }))
 
 const hostSpec = checked(
   z.object({
@@ -248,6 +253,7 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
     services: spec.services.map((each) => ({
       ...each,
       canary: each.canary ?? undefined,
+      localhost: each.localhost ?? false,
       routes: each.routes.map(({ action, ...rest }) => ({
         ...rest,
         forward: forwardOf(action),

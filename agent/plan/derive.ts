@@ -25,7 +25,7 @@ export function derive(spec: HostSpec, observed: Observed, found: Readonly<Recor
     ruleset:
       spec.tunnels.length === 0 && spec.services.length === 0
         ? null
-        : ruleset({ spec, devices, ...openedDevices(settings) }),
+        : ruleset({ spec, devices, uplinks, ...openedDevices(settings) }),
   }
 }
 

@@ -27,12 +27,15 @@ import type { Name } from '../../proto/model/names.js'
 import type { Ruleset } from './desired.js'
 import { fingerprint } from './fingerprint.js'
 import { isLate, lateAnswerSets, readdressLate, untrackLate } from './late-answers.js'
+import { localClients, localhost } from './local-clients.js'
 import { fromTunnel, intoTunnel, lateCounter, markMask, routeMark, table, zone } from './own.js'
 
 export interface RulesetInput {
   spec: HostSpec
   /** Tunnel index → the device that carries clients' packets. */
   devices: ReadonlyMap<number, string>
+  /** Devices by which clients' packets come in. */
+  uplinks: readonly string[]
   /** Devices on which we opened IPv4 forwarding: what isn't ours is dropped there. */
   opened4: readonly string[]
   /** We opened IPv6 forwarding, which has one switch for the whole host. */
@@ -53,8 +56,9 @@ interface Targets {
   byRules: Map<string, Target>
   names: Set<string>
 }
+const openingMaps = ['open4', 'open6', 'localhost'] as const
 interface Opening {
-  family: Family
+  map: (typeof openingMaps)[number]
   key: string
   chain: string
 }
@@ -81,6 +85,7 @@ export function ruleset(input: RulesetInput): Ruleset {
   const maps = [
     `add map inet ${table} open4 { type ipv4_addr . inet_proto . inet_service : verdict; }`,
     `add map inet ${table} open6 { type ipv6_addr . inet_proto . inet_service : verdict; }`,
+    `add map inet ${table} localhost { type inet_proto . inet_service : verdict; }`,
     arrivalSet(4),
     arrivalSet(6),
     ...lateAnswerSets(4),
@@ -98,8 +103,7 @@ export function ruleset(input: RulesetInput): Ruleset {
       ...before,
       ...parts.map((part) => part.declaration),
       ...parts.map((part) => `flush chain inet ${table} ${part.chain}`),
-      `flush map inet ${table} open4`,
-      `flush map inet ${table} open6`,
+      ...openingMaps.map((map) => `flush map inet ${table} ${map}`),
       ...parts.flatMap(rulesOf),
       ...opened,
       '',
@@ -185,6 +189,8 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
     base('zone-prerouting', 'type filter hook prerouting priority raw', [
       // Out of a tunnel, or from a container.
       ...untrackLate,
+      // Nothing but answers may come to 127.0.0.1 by a tunnel, and those bear another address here.
+      ...(all.length > 0 ? [`iifname { ${quoted(all)} } ip daddr 127.0.0.0/8 drop`] : []),
       // One client address and port may use both public addresses: in a zone of their own the two
       // connections don't meet. Only the original direction, so that replies are found without it.
       ...tunnels.map((t) => `iifname "${device(t)}" fib daddr type local ct original zone set ${zone(t.index)}`),
@@ -208,6 +214,8 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
           : [`${end === 'local4' ? 'ip' : 'ip6'} saddr { ${tunnels.map((t) => t[end]).join(', ')} } accept`],
       ),
       ...open,
+      // Health checks come from another address of the loopback's.
+      `ip saddr ${localhost} ip daddr ${localhost} meta l4proto { tcp, udp } meta l4proto . th dport vmap @localhost`,
     ]),
     // Empty: their presence makes conntrack choose another source port where two connections' replies
     // would be the same (see zone-prerouting).
@@ -215,16 +223,7 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
     base(
       'hairpin-postrouting',
       'type nat hook postrouting priority 90',
-      // The peer itself as a client of the address that we forward: it would drop a packet that
-      // comes in with its own address as the source.
-      tunnels.flatMap((t) =>
-        ([4, 6] as const).flatMap((family) => {
-          const own = t.peerAddresses.filter((ip) => familyOf(ip) === family)
-          if (own.length === 0) return []
-          const ip = family === 4 ? 'ip' : 'ip6'
-          return [`oifname "${device(t)}" ${ip} saddr { ${own.join(', ')} } snat ${ip} to ${hairpinSource(t, family)}`]
-        }),
-      ),
+      tunnels.flatMap((t) => localClients(t, device(t), input.uplinks)),
     ),
     base(
       'leave-postrouting',
@@ -257,15 +256,6 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
   ]
 }
 
-/**
- * Whom the peer sees when it calls itself by us: an address of ours whose route there is the uplink. To
- * the tunnel's own address a server that is bound to all addresses answers UDP from its tunnel address,
- * which nobody has called. Both hosts may have the same private address, though.
- */
-const hairpinSource = (t: TunnelSpec, family: Family): Ip =>
-  t.probe.pairs.map(({ local }) => local).find((ip) => familyOf(ip) === family && !t.peerAddresses.includes(ip)) ??
-  (family === 4 ? t.local4 : t.local6)
-
 /** MSS = MTU less IP and TCP headers (RFC 879): 40 bytes for IPv4, 60 for IPv6. The kernel never raises it. */
 const clamp = (mtu: number): string[] => [
   `meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - 40}`,
@@ -275,8 +265,16 @@ const clamp = (mtu: number): string[] => [
 function openService(host: Name, service: ServiceSpec, targets: Targets, openings: Opening[]): void {
   for (const route of service.routes) {
     const chain = routeChain(host, service, route, targets)
+    if (service.localhost && familyOf(route.address) === 4 && route.action.kind === 'forward') {
+      for (let port = route.ports.from; port <= route.ports.to; port++) {
+        const key = `${route.protocol} . ${port}`
+        // Of several addresses the first will do.
+        if (!openings.some((known) => known.map === 'localhost' && known.key === key))
+          openings.push({ map: 'localhost', key, chain })
+      }
+    }
     for (let port = route.ports.from; port <= route.ports.to; port++) {
-      openings.push({ family: familyOf(route.address), key: openKey(route.address, route.protocol, port), chain })
+      openings.push({ map: `open${familyOf(route.address)}`, key: openKey(route.address, route.protocol, port), chain })
     }
   }
 }
@@ -321,7 +319,7 @@ function openProbes(tunnel: TunnelSpec, targets: Targets, openings: Opening[]): 
     const chain = target(targets, `probe-${tunnel.index}`, into(tunnel.index, pair.peer, 0))
     for (const protocol of ['tcp', 'udp'] as const) {
       openings.push({
-        family: familyOf(pair.local),
+        map: `open${familyOf(pair.local)}`,
         key: openKey(pair.local, protocol, tunnel.probe.port),
         chain,
       })
@@ -366,11 +364,11 @@ function target(targets: Targets, prefix: string, rules: string[]): string {
 function elements(openings: Opening[]): string[] {
   const batch = 1000
   const commands: string[] = []
-  for (const family of [4, 6] as const) {
-    const own = openings.filter((opening) => opening.family === family)
+  for (const map of openingMaps) {
+    const own = openings.filter((opening) => opening.map === map)
     for (let start = 0; start < own.length; start += batch) {
       const list = own.slice(start, start + batch).map((opening) => `${opening.key} : goto ${opening.chain}`)
-      commands.push(`add element inet ${table} open${family} { ${list.join(', ')} }`)
+      commands.push(`add element inet ${table} ${map} { ${list.join(', ')} }`)
     }
   }
   return commands

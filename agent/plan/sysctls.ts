@@ -34,6 +34,7 @@ export function sysctlKeys(observed: Pick<Observed, 'links'>): string[] {
     ...observed.links.flatMap(({ name }) => [
       forwarding4(name),
       `net.ipv4.conf.${name}.rp_filter`,
+      `net.ipv4.conf.${name}.route_localnet`,
       `net.ipv6.conf.${name}.forwarding`,
       acceptRa(name),
     ]),
@@ -49,6 +50,8 @@ export function desiredSysctls(input: Input): Record<string, string> {
     // larger of this and `all`, so 0 would leave a strict `all` in force; 2 is loose.
     wanted[`net.ipv4.conf.${device}.rp_filter`] = '2'
     wanted[forwarding4(device)] = '1'
+    // 127.0.0.1 may be a source there. The ruleset keeps the peer from calling it.
+    if (input.spec.services.some((service) => service.localhost)) wanted[`net.ipv4.conf.${device}.route_localnet`] = '1'
     // Before the device exists its keys can't be observed; a second plan sees them.
     if (isOurDevice(device)) wanted[acceptRa(device)] = '0'
   }

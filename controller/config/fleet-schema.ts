@@ -233,6 +233,10 @@ const service = mapping(
     egress: reference('a host')
       .optional()
       .meta({ description: 'Connections that the service opens leave with this host’s address' }),
+    localhost: z
+      .boolean({ error: 'true or false' })
+      .default(false)
+      .meta({ description: 'After the move, processes of the old host reach the service at 127.0.0.1 as before' }),
     hooks: mapping(
       { before_move: command.optional(), after_move: command.optional(), on_rollback: command.optional() },
       'a mapping with before_move, after_move and on_rollback',

@@ -64,6 +64,8 @@ export interface Service {
   readonly data: readonly string[]
   /** Connections that the service opens leave with this host's address: its old or new host. */
   readonly egress: Name | undefined
+  /** Processes of the old host that connect to the service at 127.0.0.1 reach it after the move, too. */
+  readonly localhost: boolean
   readonly hooks: Hooks
   /** A shell command that must succeed for the move to stand, beyond the health check. */
   readonly check: string | undefined

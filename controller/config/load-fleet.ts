@@ -128,6 +128,7 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
     after: entry.after ?? [],
     data: entry.data ?? [],
     egress: entry.egress,
+    localhost: entry.localhost,
     hooks: {
       beforeMove: entry.hooks?.before_move,
       afterMove: entry.hooks?.after_move,

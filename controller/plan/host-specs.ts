@@ -67,6 +67,8 @@ function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSp
       active: state.active,
       canary: state.canary ?? null,
       routes: routes(input, service, host, state),
+      // Only processes on the old host can have got used to it there.
+      ...(service.localhost && host === from ? { localhost: true as const } : {}),
     },
   ]
 }

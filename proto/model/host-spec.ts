@@ -66,6 +66,8 @@ export interface ServiceSpec {
   /** While only some clients have been moved; routes are then split. */
   canary: Canary | null
   routes: ServiceRoute[]
+  /** What this host forwards is forwarded for its own processes that connect to 127.0.0.1, too. */
+  localhost?: true
 }
 
 /** Which clients the new host answers already, by whichever address they come. */

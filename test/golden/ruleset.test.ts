@@ -20,6 +20,7 @@ const moved = { stage: 'moved', active: name('new') } as const
 const on = (host: HostSpec, guard: Partial<RulesetInput> = {}): RulesetInput => ({
   spec: host,
   devices: new Map(host.tunnels.map(({ index }) => [index, `fm${index}`])),
+  uplinks: ['eth0'],
   opened4: [],
   opened6: false,
   ...guard,
@@ -88,6 +89,12 @@ const cases: Record<string, RulesetInput> = {
         service('1', [forward(['tcp', 443], pair)]),
         service('1-1', [forward(['tcp', 444], pair), serve(['tcp', 445], new4)]),
       ],
+    ),
+  ),
+  localhost: on(
+    spec(
+      [tunnel(1)],
+      [service('mail', [forward(['tcp', 25], pair), forward(['tcp', 25], pair6)], { localhost: true })],
     ),
   ),
   'no-services': on(spec([tunnel(1)], [])),

@@ -121,6 +121,7 @@ describe('a sound file', () => {
       after: [],
       data: [],
       egress: undefined,
+      localhost: false,
       hooks: { beforeMove: undefined, afterMove: undefined, onRollback: undefined },
       check: undefined,
     })
@@ -297,7 +298,7 @@ describe('text that is no fleet', () => {
 describe('what a key may hold', () => {
   const nameForm = 'a name of 1 to 32 characters of a-z, 0-9 and -, beginning with a letter or digit'
   const serviceKeys =
-    'from, to, listen, addresses, strategy, hold, drain, drain_then, unit, container, run, health, wave, after, data, egress, hooks, check'
+    'from, to, listen, addresses, strategy, hold, drain, drain_then, unit, container, run, health, wave, after, data, egress, localhost, hooks, check'
   it.each<[string, string, string[]]>([
     ['a number for a name', small().replace('fleet: f', 'fleet: 7'), ['1:8: fleet: found 7, allowed a name']],
     ['a service name', small().replace('web:', 'Web_1:'), [`6:3: services.Web_1: found "Web_1", allowed ${nameForm}`]],
