@@ -21,10 +21,10 @@ import {
   openHoldText,
   queueNumber,
   xtablesPrograms,
-  xtablesRule,
 } from './hold-rules.js'
 import { encodeLine, type HolderCommand, type HolderEvent, type HolderTask, readLines } from './hold-wire.js'
 import type { HoldCounts, HoldLimits } from './waiting-room.js'
+import { addXtables, removeRawTables, removeXtables } from './xtables.js'
 
 export interface HoldRequest extends HoldLimits {
   listeners: readonly HeldListener[]
@@ -314,11 +314,7 @@ function reserve(keys: ReadonlySet<string>): number {
 
 async function openRules(request: HoldRequest, slot: number, keys: ReadonlySet<string>): Promise<void> {
   if (request.means === 'xtables-queue') {
-    for (const program of xtablesPrograms(request.listeners)) {
-      if (!(await hasRawTable(program))) madeRawTable.add(program)
-      // One that a dead agent has left will do.
-      if (!(await isThere(program, slot))) await runTool(program, xtables('-I', slot))
-    }
+    for (const program of xtablesPrograms(request.listeners)) await addXtables(program, slot)
   }
   for (let attempt = 1; ; attempt++) {
     const stale = new Set([...keysIn((await listTable()) ?? '')].filter((key) => keys.has(key)))
@@ -339,36 +335,10 @@ async function removeRules(request: HoldRequest, slot: number): Promise<void> {
     for (const program of xtablesPrograms(request.listeners)) await removeXtables(program, slot)
   }
   if (underWay.size > 0) return
-  for (const program of madeRawTable) await removeRawTable(program)
+  await removeRawTables()
   const found = await listTable()
   // Others' holds, of an agent that died, are the kernel's to end.
   if (found !== null && keysIn(found).size === 0) await deleteTable()
-}
-
-const xtables = (verb: string, slot: number): string[] => ['-w', '-t', 'raw', verb, ...xtablesRule(slot)]
-const isThere = (program: string, slot: number): Promise<boolean> =>
-  runTool(program, xtables('-C', slot)).then(
-    () => true,
-    () => false,
-  )
-async function removeXtables(program: string, slot: number): Promise<void> {
-  while (await isThere(program, slot)) await runTool(program, xtables('-D', slot))
-}
-
-/** Programs whose table `raw` came with our first rule: iptables-nft makes it, and never takes it away. */
-const madeRawTable = new Set<string>()
-const rawTable = (program: string): string[] => ['table', program === 'iptables' ? 'ip' : 'ip6', 'raw']
-const listRawTable = (program: string): Promise<string | null> =>
-  runTool('nft', ['list', ...rawTable(program)]).catch(() => null)
-const hasRawTable = async (program: string): Promise<boolean> => (await listRawTable(program)) !== null
-
-/** Unless somebody else has come to use it meanwhile. */
-async function removeRawTable(program: string): Promise<void> {
-  madeRawTable.delete(program)
-  const found = await listRawTable(program)
-  const lines = (found ?? '').split('\n').map((line) => line.trim())
-  const isFrame = (line: string): boolean => /^(table |chain |type |#|\}|$)/.test(line)
-  if (found !== null && lines.every(isFrame)) await runTool('nft', ['delete', ...rawTable(program)])
 }
 
 /** What stands, as nft writes it; null where there is no table of ours. */
