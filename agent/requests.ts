@@ -14,6 +14,10 @@ const directory = z
   .string()
   .max(4096)
   .regex(/^(?!.*\/\.\.?(\/|$))(\/[^/\p{Cc}]+)+$/u)
+/** As controller/lock.ts makes them. */
+const lockId = z.string().regex(/^[0-9a-f]{12}$/)
+/** It stands on the terminals of others. */
+const printable = /^[^\p{Cc}]+$/u
 const directories = z.array(directory).min(1).max(64)
 
 export const requests = {
@@ -84,5 +88,12 @@ export const requests = {
     atUs: z.int().min(1),
   }),
   inspectData: z.object({ service: codec.name, directories }),
+  lock: z.object({
+    id: lockId,
+    owner: z.string().max(256).regex(printable),
+    command: z.string().max(1024).regex(printable),
+    renew: z.boolean(),
+  }),
+  unlock: z.object({ id: lockId }),
   recordData: z.object({ service: codec.name, directories, atUs: z.int().min(1) }),
 }

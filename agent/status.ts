@@ -7,6 +7,7 @@ import type { Host } from './host.js'
 import type { Conntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
 import { linkStats } from './kernel/link-stats.js'
+import type { HostLock } from './lock.js'
 import { askPeer } from './reach.js'
 import type { Reconciler } from './reconcile.js'
 import type { Watch } from './reconcile-watch.js'
@@ -16,13 +17,14 @@ import { piecesOf } from './tunnel/tunnel.js'
 export interface Upkeep {
   reconciler: Pick<Reconciler, 'mended' | 'fighting'>
   watch: Pick<Watch, 'blind'>
+  lock: HostLock
 }
 
 /** @param maxArrivals the longest list of clients that is returned for a service, the latest first */
 export async function status(
   host: Host,
   conntrack: Conntrack,
-  { reconciler, watch }: Upkeep,
+  { reconciler, watch, lock }: Upkeep,
   maxArrivals: number,
 ): Promise<wire.StatusReply> {
   const spec = host.spec
@@ -31,6 +33,7 @@ export async function status(
     mended: times === 0 ? undefined : { times, lastMsAgo: Math.max(0, Date.now() - lastAt), steps },
     fighting: reconciler.fighting,
     blind: [...watch.blind],
+    lock: holderOf(lock),
   }
   if (!spec) return { tunnels: [], services: [], drift: [], ...upkeep }
   const [arrivals, opened, established, drift, tunnels] = await Promise.all([
@@ -56,6 +59,10 @@ export async function status(
     drift: drift.map(describeStep),
     ...upkeep,
   }
+}
+
+function holderOf({ held }: HostLock): wire.LockHolder | undefined {
+  return held ? { id: held.id, owner: held.owner, command: held.command, sinceMs: held.since } : undefined
 }
 
 async function tunnelStatus(tunnel: HostSpec['tunnels'][number]): Promise<wire.TunnelStatus> {

@@ -75,6 +75,9 @@ function buildProgram(): Command {
   common(program, 'down', 'abandon the move: services back on old, hosts as they were found').action(
     lazily(async (_names, options) => (await import('./commands/down.js')).runDown(options)),
   )
+  common(program, 'unlock', 'take away the lock of a run that is dead')
+    .argument('<id>', 'as the refusal and status tell it')
+    .action(lazily(async ([id], options) => (await import('./commands/unlock.js')).runUnlock(id!, options)))
   program
     .command('schema')
     .description('the JSON Schema of fleet.yaml, for editors')
@@ -104,7 +107,7 @@ type Action<T> = (names: string[], options: GlobalOptions & T) => Promise<void>
 function lazily<T = unknown>(action: Action<T>): (...args: unknown[]) => Promise<void> {
   return async (...args) => {
     const command = args.at(-1) as Command
-    const names = Array.isArray(args[0]) ? (args[0] as string[]) : []
+    const names = Array.isArray(args[0]) ? (args[0] as string[]) : typeof args[0] === 'string' ? [args[0]] : []
     await action(names, command.opts())
   }
 }

@@ -7,7 +7,7 @@ import { moveService } from './move.js'
 import type { Moved } from './move-state.js'
 import { inOrder, wavesOf } from './plan/move-order.js'
 import { selectServices } from './select-services.js'
-import { type Context, type World, withWorld } from './world.js'
+import { type Context, type World, withLockedWorld } from './world.js'
 
 export interface AdvanceOptions {
   /** All of the fleet's when empty. */
@@ -29,7 +29,7 @@ export interface AdvanceOptions {
  *   stay moved), 'gate' between waves where that was asked for.
  */
 export function advance(context: Context, options: AdvanceOptions): Promise<Moved[]> {
-  return withWorld(context, async (world) => {
+  return withLockedWorld(context, commandOf(options), async (world) => {
     const services = selectServices(world.fleet, options.services).filter(
       (service) => options.wave === undefined || service.wave === options.wave,
     )
@@ -49,8 +49,13 @@ export function advance(context: Context, options: AdvanceOptions): Promise<Move
   })
 }
 
+function commandOf({ services, wave }: AdvanceOptions): string {
+  if (wave !== undefined) return `advance --wave ${wave}`
+  return `advance ${services.length > 0 ? services.join(' ') : '--all'}`
+}
+
 export function rollback(context: Context, names: readonly string[]): Promise<Moved[]> {
-  return withWorld(context, async (world) => {
+  return withLockedWorld(context, `rollback ${names.join(' ')}`, async (world) => {
     const services = selectServices(world.fleet, names)
     refusePlanned(world, services)
     const back: Moved[] = []

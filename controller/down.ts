@@ -3,7 +3,7 @@ import type { Name } from '../proto/model/names.js'
 import { journal } from './journal.js'
 import { moveService } from './move.js'
 import { cleanUp, releaseServices } from './release.js'
-import { type Context, withWorld } from './world.js'
+import { type Context, withLockedWorld } from './world.js'
 
 export interface DownResult {
   /** Services that had to be brought back to their old host. */
@@ -12,7 +12,7 @@ export interface DownResult {
 }
 
 export function down(context: Context): Promise<DownResult> {
-  return withWorld(context, async (world) => {
+  return withLockedWorld(context, 'down', async (world) => {
     const returned: Name[] = []
     for (const service of world.fleet.services.values()) {
       const state = world.states.get(service.name)

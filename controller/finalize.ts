@@ -6,7 +6,7 @@ import { inParallel } from './in-parallel.js'
 import { type JournalEntry, journal, readJournal } from './journal.js'
 import { cleanUp, releaseServices } from './release.js'
 import { selectServices } from './select-services.js'
-import { agentOf, type Context, type World, withWorld } from './world.js'
+import { agentOf, type Context, type World, withLockedWorld } from './world.js'
 
 /** Long enough to list everybody whom an operator can still ask. */
 const maxArrivals = 1000
@@ -44,7 +44,7 @@ export class Stragglers extends Error {
 
 /** @throws FleetmoveError 'gate' while clients still arrive by the old address. */
 export function finalize(context: Context, options: FinalizeOptions): Promise<FinalizeResult> {
-  return withWorld(context, async (world) => {
+  return withLockedWorld(context, `finalize ${options.services.join(' ')}`.trim(), async (world) => {
     const named = selectServices(world.fleet, options.services)
     const services = named.filter((service) => world.states.get(service.name)?.stage !== 'planned')
     refuseUnmoved(world, services)

@@ -32,6 +32,8 @@ export interface SiteOptions {
 
 export class Site {
   private opened: GrpcAgent | undefined
+  /** Of this run's lock on this host, '' while there is none. */
+  lockId = ''
 
   private constructor(
     private readonly target: SiteTarget,
@@ -62,7 +64,7 @@ export class Site {
     if (!this.opened && socket && runningAgent !== '') {
       const expected = await expectedAgent(this.reached)
       if (expected.agent.includes(`/agent-${runningAgent}/`)) {
-        this.opened = grpcAgent(this.name, await openChannel(this.reached.root, expected))
+        this.opened = grpcAgent(this.name, await openChannel(this.reached.root, expected), () => this.lockId)
       } else if (!replacing) {
         throw new FleetmoveError('conflict', {
           message: "the agent that runs there is another version's",
@@ -77,7 +79,7 @@ export class Site {
   /** Uploads what is missing, starts the agent if this version isn't running, and opens it. */
   async install(): Promise<{ agent: Agent; bytes: number; started: boolean }> {
     const { installed, sent, service } = await installHost(this.reached)
-    this.opened ??= grpcAgent(this.name, await openChannel(this.reached.root, installed))
+    this.opened ??= grpcAgent(this.name, await openChannel(this.reached.root, installed), () => this.lockId)
     return { agent: this.opened, bytes: sent, started: service === 'started' }
   }
 
@@ -86,7 +88,7 @@ export class Site {
     const connection = await connectSsh(this.target.ssh, { ...this.options, host: this.name })
     try {
       const root = asRoot(connection, this.target.become, this.options.askSecret)
-      const agent = grpcAgent(this.name, await openChannel(root, await expectedAgent(this.reached)))
+      const agent = grpcAgent(this.name, await openChannel(root, await expectedAgent(this.reached)), () => this.lockId)
       try {
         return await use(agent)
       } finally {

@@ -22,6 +22,8 @@ export interface FleetStatus {
   fighting: { host: Name; steps: string[] }[]
   /** Hosts whose agent can't watch the kernel, and why. */
   blind: { host: Name; reasons: string[] }[]
+  /** Hosts that a run has locked. */
+  locked: { host: Name; id: string; owner: string; command: string; sinceMs: number }[]
   /** Hosts without an agent. */
   absent: Name[]
 }
@@ -99,6 +101,7 @@ export function status(context: Context, names: readonly string[]): Promise<Flee
         fighting.length > 0 ? [{ host, steps: fighting }] : [],
       ),
       blind: [...replies].flatMap(([host, { blind }]) => (blind.length > 0 ? [{ host, reasons: blind }] : [])),
+      locked: [...replies].flatMap(([host, { lock }]) => (lock ? [{ host, ...lock }] : [])),
       absent: [...world.fleet.hosts.keys()].filter((host) => !world.agents.has(host)),
     }
   })

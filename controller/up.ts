@@ -14,7 +14,7 @@ import { selectServices } from './select-services.js'
 import type { Site } from './site.js'
 import { awaitTunnels, pairsFor } from './tunnels.js'
 import { assertVerified, type Verification, verifyServices } from './verify.js'
-import { type Context, refresh, type World, withWorld } from './world.js'
+import { type Context, lockHosts, refresh, type World, withLockedWorld } from './world.js'
 
 export interface UpResult {
   /** Hosts whose state was changed. */
@@ -27,12 +27,14 @@ export interface UpResult {
  *   a probe fails, with the services' forwarding taken back.
  */
 export function up(context: Context): Promise<UpResult> {
-  return withWorld(
+  return withLockedWorld(
     context,
+    'up',
     async (world) => {
       checkHosts(world)
       await refuseFinished(world)
       await installAgents(world)
+      await lockHosts(world)
       await refresh(world)
       const pairs = await pairsFor(world)
       // Receiver before sender: tunnels and their marks stand on both hosts before anything is sent into them.

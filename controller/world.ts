@@ -6,6 +6,7 @@ import type { Name } from '../proto/model/names.js'
 import type { Agent } from './agents/agent.js'
 import type { Fleet } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
+import { FleetLock } from './lock.js'
 import { type ResolvedAddress, resolveLocals } from './plan/addressing.js'
 import { type Locals, type ServiceState, statesOf } from './plan/host-specs.js'
 import { standingPairs, type TunnelPair } from './plan/tunnel-pair.js'
@@ -33,11 +34,15 @@ export interface World {
   locals: Locals
   /** The highest that any host has taken. */
   generation: number
+  /** Null for what only looks. */
+  lock: FleetLock | null
   /** The change that is under way: the next one waits for it. */
   changing: Promise<unknown>
 }
 
 export interface OpenOptions {
+  /** What is going to be changed, as it would be typed after `fleetmove`: hosts are locked for it. */
+  lock?: string
   /** Agents of another version are going to be replaced, and are absent until then. */
   replacing?: boolean
   /** What else is in the way on the hosts that were reached, where some were not: told together. */
@@ -51,7 +56,7 @@ export interface OpenOptions {
  */
 export async function openWorld(
   { fleet, progress, site }: Context,
-  { replacing = false, judge = () => [] }: OpenOptions = {},
+  { lock, replacing = false, judge = () => [] }: OpenOptions = {},
 ): Promise<World> {
   const sites = new Map<Name, Site>()
   const vantages = new Map<Name, Site>()
@@ -83,13 +88,20 @@ export async function openWorld(
       pairs: [],
       locals: await told(() => findLocals(fleet, sites)),
       generation: 0,
+      lock: lock === undefined ? null : new FleetLock(lock),
       changing: Promise.resolve(),
     }
     await inParallel([...sites.values(), ...vantages.values()], async (each) => {
       const agent = await each.agent(replacing)
       if (agent) world.agents.set(each.name, agent)
     })
-    await refresh(world)
+    try {
+      await lockHosts(world)
+      await refresh(world)
+    } catch (error) {
+      await world.lock?.release()
+      throw error
+    }
     return world
   } catch (error) {
     await closeSites([...sites.values(), ...vantages.values()])
@@ -106,9 +118,27 @@ export async function withWorld<T>(
   try {
     return await use(world)
   } finally {
+    await world.lock?.release()
     await closeSites([...world.sites.values(), ...world.vantages.values()])
   }
 }
+
+/** On the hosts that have an agent; those that get one later are locked by another call. */
+export async function lockHosts(world: World): Promise<void> {
+  await world.lock?.take(world.sites.values(), world.agents)
+}
+
+/**
+ * As `withWorld`, while nobody else may change the hosts.
+ * @param command as it would be typed after `fleetmove`: what others are told
+ * @throws FleetmoveError 'locked' with who is at work there
+ */
+export const withLockedWorld = <T>(
+  context: Context,
+  command: string,
+  use: (world: World) => Promise<T>,
+  options: OpenOptions = {},
+): Promise<T> => withWorld(context, use, { ...options, lock: command })
 
 /** Asks every agent anew. */
 export async function refresh(world: World): Promise<void> {
@@ -117,8 +147,7 @@ export async function refresh(world: World): Promise<void> {
   await inParallel(world.agents.values(), async (agent) => {
     let state = await agent.hello()
     if (state.trial) {
-      world.progress.note(agent.host, 'ends a change that another run left unconfirmed')
-      await agent.revert(state.trial.generation)
+      await endTrial(world, agent, state.trial.generation)
       state = await agent.hello()
     }
     world.generation = Math.max(world.generation, state.generation)
@@ -126,6 +155,16 @@ export async function refresh(world: World): Promise<void> {
   })
   world.states = statesOf(world.fleet, world.specs)
   world.pairs = standingPairs(world.specs)
+}
+
+/** A trial of a run that is at work is its own affair; who only looks sees what was before. */
+async function endTrial(world: World, agent: Agent, generation: number): Promise<void> {
+  try {
+    await agent.revert(generation)
+    world.progress.note(agent.host, 'ended a change that another run left unconfirmed')
+  } catch (error) {
+    if (world.lock !== null || !(error instanceof FleetmoveError) || error.code !== 'locked') throw error
+  }
 }
 
 function foreign(fleet: Fleet, spec: HostSpec): HostSpec {

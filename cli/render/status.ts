@@ -37,8 +37,12 @@ export function statusText(status: FleetStatus): string {
   const blind = status.blind.map(
     ({ host, reasons }) => `${host} looks for changes every 30 s only: ${reasons.join('; ')}\n`,
   )
+  const locked = status.locked.map(
+    ({ host, id, owner, command, sinceMs }) =>
+      `${style('red', 'locked')} ${host}: ${owner} runs "fleetmove ${command}" since ${new Date(sinceMs).toISOString().slice(0, 19)}Z (lock ${id})\n`,
+  )
   const absent = status.absent.length > 0 ? [`no agent on: ${status.absent.join(', ')}\n`] : []
-  return [services, ...tunnels, ...drift, ...fighting, ...mended, ...blind, ...absent].join('')
+  return [services, ...locked, ...tunnels, ...drift, ...fighting, ...mended, ...blind, ...absent].join('')
 }
 
 function proof({ lastProof }: ServiceLine): string {

@@ -63,6 +63,13 @@ export interface RunOptions {
   onEvent?: (event: Event) => void
 }
 
+export interface Started {
+  ended: Promise<Ended>
+  kill: () => void
+  /** After it was stopped in the controller: what entered the practice network for it has stopped too. */
+  goOn: () => void
+}
+
 export class Practice {
   private readonly loads: Load[] = []
 
@@ -81,7 +88,7 @@ export class Practice {
   }
 
   /** Starts fleetmove in the controller; `kill` is SIGKILL. */
-  start(words: string, { onEvent }: RunOptions = {}): { ended: Promise<Ended>; kill: () => void } {
+  start(words: string, { onEvent }: RunOptions = {}): Started {
     const child = this.lab.spawn('controller', [process.execPath, main, ...words.split(' '), '--json'])
     const events: Event[] = []
     let stderr = ''
@@ -98,7 +105,7 @@ export class Practice {
       child.on('error', reject)
       child.on('close', (code, signal) => resolve({ code: exitCode(code, signal), events, stderr }))
     })
-    return { ended, kill: () => void child.kill('SIGKILL') }
+    return { ended, kill: () => void child.kill('SIGKILL'), goOn: () => void child.kill('SIGCONT') }
   }
 
   /** Runs it, and throws with all that it said unless the exit code is the one given. */

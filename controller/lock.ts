@@ -1,0 +1,79 @@
+/** One operator at a time: the lock of a run, on every host that it is going to change. */
+import { randomBytes } from 'node:crypto'
+import { hostname, userInfo } from 'node:os'
+import type { Name } from '../proto/model/names.js'
+import type { Agent, HostLease } from './agents/agent.js'
+import type { Site } from './site.js'
+
+/** A third of the agents' lease (agent/lock.ts). */
+const renewMs = 10_000
+/** An agent that was restarted knows the lock for five seconds; so it is told often that we are still here. */
+const returnMs = 500
+const returnWithinMs = 10_000
+
+export class FleetLock {
+  readonly id = randomBytes(6).toString('hex')
+  private readonly leases = new Map<Name, HostLease>()
+  private readonly timer: NodeJS.Timeout
+  private released = false
+
+  /** @param command what is going to be done, as it would be typed after `fleetmove` */
+  constructor(private readonly command: string) {
+    this.timer = setInterval(() => {
+      for (const lease of this.leases.values()) lease.renew()
+    }, renewMs)
+    this.timer.unref()
+  }
+
+  /**
+   * Takes it on those of the hosts that aren't locked yet, in the order of their names, so that of two
+   * runs one comes first everywhere.
+   * @throws FleetmoveError 'locked' with everything let go again
+   */
+  async take(sites: Iterable<Site>, agents: ReadonlyMap<Name, Agent>): Promise<void> {
+    const missing = [...sites].filter(({ name }) => agents.has(name) && !this.leases.has(name))
+    missing.sort((a, b) => (a.name < b.name ? -1 : 1))
+    try {
+      for (const site of missing) {
+        await this.lease(site.name, agents.get(site.name)!, false)
+        site.lockId = this.id
+      }
+    } catch (error) {
+      await this.release()
+      throw error
+    }
+  }
+
+  /** Hosts that can't be told any more let go by themselves. */
+  async release(): Promise<void> {
+    this.released = true
+    clearInterval(this.timer)
+    await Promise.allSettled([...this.leases.values()].map((lease) => lease.release()))
+  }
+
+  private async lease(host: Name, agent: Agent, renew: boolean): Promise<void> {
+    const lease = await agent.lock({ id: this.id, owner: owner(), command: this.command, renew })
+    this.leases.set(host, lease)
+    void lease.lost.then(() => this.comeBack(host, agent, Date.now() + returnWithinMs))
+  }
+
+  /** Without success nothing is to be done: the host refuses whatever this run still wants of it. */
+  private async comeBack(host: Name, agent: Agent, until: number): Promise<void> {
+    while (!this.released && Date.now() < until) {
+      try {
+        return await this.lease(host, agent, true)
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, returnMs).unref())
+      }
+    }
+  }
+}
+
+function owner(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`
+  } catch {
+    // A user id without an entry in passwd, as in containers.
+    return `user ${process.getuid?.() ?? '?'}@${hostname()}`
+  }
+}

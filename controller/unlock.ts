@@ -1,0 +1,26 @@
+/** `fleetmove unlock`: takes away the lock of a run that is dead, on every host. */
+
+import { FleetmoveError } from '../proto/model/error.js'
+import type { Name } from '../proto/model/names.js'
+import { inParallel } from './in-parallel.js'
+import { type Context, withWorld } from './world.js'
+
+/**
+ * @returns the hosts on which it was held
+ * @throws FleetmoveError 'usage' where none holds it, with the locks that are held
+ */
+export function unlock(context: Context, id: string): Promise<Name[]> {
+  return withWorld(context, async (world) => {
+    const replies = await inParallel(world.agents.values(), async (agent) => ({
+      host: agent.host,
+      ...(await agent.unlock(id)),
+    }))
+    const hosts = replies.flatMap(({ host, released }) => (released ? [host] : []))
+    if (hosts.length > 0) return hosts.sort()
+    const held = [...new Set(replies.flatMap((reply) => reply.held || []))]
+    throw new FleetmoveError('usage', {
+      message: `no host holds a lock ${id}${held.length > 0 ? `, but ${held.join(', ')}` : ''}`,
+      hint: held.length > 0 ? `fleetmove unlock ${held[0]}` : 'nothing is locked: run your command',
+    })
+  })
+}

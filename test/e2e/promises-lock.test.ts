@@ -1,0 +1,132 @@
+/** One operator at a time; and one that comes back from the dead can change nothing. */
+import { type Ended, type Event, endPractices, type Practice, startPractice, until, whyNot } from './practice.js'
+
+const reason = whyNot()
+if (reason) console.warn(`Skipped: ${reason}`)
+const here = reason ? describe.skip : describe
+
+jest.setTimeout(90_000)
+afterAll(endPractices)
+
+here('two operators', () => {
+  let practice: Practice
+  beforeAll(async () => {
+    practice = await startPractice(`lock-${process.pid}`)
+    await practice.shell('controller', `sed -i '/^vantages:/,$d' /root/fleet.yaml`)
+    await practice.expect('up')
+  })
+  afterAll(() => practice.end())
+  afterEach(async () => {
+    await practice.expect('down')
+    await practice.reset()
+    await practice.expect('up')
+  })
+
+  const errorOf = ({ events }: Ended): Event => events.find((event) => event.type === 'error')!
+
+  interface Locked {
+    host: string
+    id: string
+    owner: string
+    command: string
+  }
+  const locked = async (): Promise<Locked[]> =>
+    ((await practice.expect('status')).events[0] as unknown as { locked: Locked[] }).locked
+
+  /** An advance in its canary, which lasts much longer than any test. */
+  async function startAdvance(): Promise<ReturnType<Practice['start']>> {
+    let begun = false
+    const running = practice.start('advance web --canary 5,100 --bake 10m', {
+      onEvent: (event) => {
+        if (event.type === 'begin' && String(event.what).includes('canary')) begun = true
+      },
+    })
+    let early: Ended | undefined
+    void running.ended.then((ended) => {
+      early = ended
+    })
+    await until('the canary', () => {
+      if (early) throw new Error(`it ended: ${early.code} ${early.stderr}`)
+      return begun
+    })
+    return running
+  }
+
+  /** The practice hosts have process numbers of their own. */
+  const stop = (): Promise<string> => practice.shell('controller', `kill -STOP $(pgrep -f '[m]ain.js advance web')`)
+
+  test('the second is refused with exit 4, and told who is at work', async () => {
+    const first = await startAdvance()
+    expect(await locked()).toEqual([
+      expect.objectContaining({ host: 'old1', owner: 'root@controller', command: 'advance web' }),
+      expect.objectContaining({ host: 'new1', owner: 'root@controller', command: 'advance web' }),
+    ])
+    for (const words of ['up', 'advance web', 'rollback web', 'finalize --force', 'down']) {
+      const error = errorOf(await practice.expect(words, 4))
+      expect(error).toMatchObject({ code: 'locked' })
+      expect(error.message).toContain('root@controller runs "fleetmove advance web" since ')
+      expect(error.hint).toMatch(/fleetmove unlock [0-9a-f]{12}$/)
+    }
+    // What only looks isn't in anybody's way.
+    await practice.expect('verify')
+    first.kill()
+    await first.ended
+  })
+
+  test('the lock of one that is killed ends with its connections', async () => {
+    const first = await startAdvance()
+    first.kill()
+    await first.ended
+    await practice.expect('rollback web')
+    expect(await locked()).toEqual([])
+  })
+
+  test('the lock of one that hangs is taken away by unlock, and what hung can change nothing any more', async () => {
+    const first = await startAdvance()
+    await stop()
+    const error = errorOf(await practice.expect('rollback web', 4))
+    const id = /unlock ([0-9a-f]+)$/.exec(String(error.hint))![1]!
+    expect(errorOf(await practice.expect('unlock 0123456789ab', 64)).message).toContain(id)
+    const { events } = await practice.expect(`unlock ${id}`)
+    expect(events.at(-1)).toMatchObject({ hosts: ['new1', 'old1'] })
+    await practice.expect('rollback web')
+    const { events: before } = await practice.expect('status')
+    first.goOn()
+    const ended = await first.ended
+    expect(ended.code).toBe(4)
+    expect(errorOf(ended).message).toContain('has run out or was taken away')
+    const stages = (list: Event[]): unknown =>
+      (list[0] as unknown as { services: { stage: string; active: string }[] }).services.map(({ stage, active }) => [
+        stage,
+        active,
+      ])
+    const { events: after } = await practice.expect('status')
+    expect(stages(after)).toEqual(stages(before))
+    expect(stages(after)).toEqual([['forwarding', 'old1']])
+  })
+
+  test('the lock of one that hangs runs out within 30 s', async () => {
+    const first = await startAdvance()
+    await stop()
+    const begun = Date.now()
+    await until('the lock to run out', async () => (await practice.run('rollback web')).code === 0, 40_000)
+    expect(Date.now() - begun).toBeLessThan(34_000)
+    first.kill()
+    await first.ended
+  })
+
+  test('a lock outlives the agent: its owner comes back to the next one', async () => {
+    const first = await startAdvance()
+    await practice.shell(
+      'old1',
+      `pid=$(cat /run/fleetmove/agent.pid); words=$(tr '\\0' ' ' <"/proc/$pid/cmdline")
+       kill -9 "$pid"; setsid sh -c 'echo $$ >/run/fleetmove/agent.pid; exec "$@"' sh $words >/dev/null 2>&1 &`,
+    )
+    // Longer than an agent waits for an owner that doesn't come back.
+    const begun = Date.now()
+    await until('six seconds', () => Date.now() > begun + 6000)
+    expect((await locked()).map(({ host }) => host).sort()).toEqual(['new1', 'old1'])
+    first.kill()
+    await first.ended
+  })
+})
