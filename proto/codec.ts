@@ -7,6 +7,7 @@ import type * as wire from './gen/fleetmove.js'
 import { familyOf, type Ip } from './model/address.js'
 import { FleetmoveError } from './model/error.js'
 import {
+  type Egress,
   type ForwardAction,
   forwardOf,
   type HostSpec,
@@ -150,6 +151,16 @@ const tunnel = checked(
   },
 )
 
+/** A user's name as useradd(8) allows it, or a number. */
+const user = z.string().regex(/^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$/)
+const egress = z
+  .object({
+    tunnel: tunnelIndex,
+    uid: z.union([user, z.literal('')]),
+    source: z.union([z.literal(''), parsedBy(parsePrefix)]),
+  })
+  .transform(({ tunnel, uid, source }): Egress => ({ tunnel, ...(uid ? { uid } : {}), ...(source ? { source } : {}) }))
+
 /** What a service may lack is absent, and not undefined: equal specs are to be deeply equal. */
 const service = z
   .object({
@@ -168,8 +179,15 @@ const service = z
       .transform((value) => value ?? null),
     routes: z.array(route).max(4096),
     localhost: z.boolean().default(false),
+    egress: egress.optional(),
   })
-  .transform(({ localhost, ...rest }): ServiceSpec => ({ ...rest, ...(localhost ? { localhost } : {}) }))
+  .transform(
+    ({ localhost, egress, ...rest }): ServiceSpec => ({
+      ...rest,
+      ...(localhost ? { localhost } : {}),
+      ...(egress ? { egress } : {}),
+    }),
+  )
 
 const hostSpec = checked(
   z.object({
@@ -186,6 +204,7 @@ const hostSpec = checked(
       fail('two services with one name')
     let ports = 0
     for (const each of value.services) {
+      if (each.egress && !indices.has(each.egress.tunnel)) fail(`${each.name}: no tunnel ${each.egress.tunnel}`)
       for (const { action, ports: range } of each.routes) {
         ports += range.to - range.from + 1
         const forward = forwardOf(action)
@@ -254,6 +273,7 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
       ...each,
       canary: each.canary ?? undefined,
       localhost: each.localhost ?? false,
+      egress: each.egress && { uid: '', source: '', ...each.egress },
       routes: each.routes.map(({ action, ...rest }) => ({
         ...rest,
         forward: forwardOf(action),

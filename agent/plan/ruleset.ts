@@ -25,6 +25,7 @@ import {
 } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { Ruleset } from './desired.js'
+import { guardLeaving, leaveElsewhere, leaveHere } from './egress.js'
 import { fingerprint } from './fingerprint.js'
 import { isLate, lateAnswerSets, readdressLate, untrackLate } from './late-answers.js'
 import { localClients, localhost } from './local-clients.js'
@@ -47,6 +48,9 @@ const others = hex(~markMask)
 const setConnectionMark = (mark: number): string => `ct mark set ct mark & ${others} | ${hex(mark)}`
 const setRoutingMark = (mark: number): string => `meta mark set meta mark & ${others} | ${hex(mark)}`
 const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ')
+
+/** Of all services together. */
+const [egressChain, carryChain, strangersChain] = ['egress', 'carry', 'strangers']
 
 interface Target {
   chain: string
@@ -77,9 +81,15 @@ export function ruleset(input: RulesetInput): Ruleset {
     ...services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)]),
   ]
   const frame = chains(input, tunnels)
-  const ofServices = [...targets.byRules.values()].map(chainOf)
+  const mark = (index: number): string => setConnectionMark(intoTunnel(index))
+  const ofServices = [
+    { chain: egressChain, rules: leaveElsewhere(services, tunnels, mark) },
+    { chain: carryChain, rules: leaveHere(services, input.devices) },
+    { chain: strangersChain, rules: guardLeaving(services, input.devices) },
+    ...targets.byRules.values(),
+  ].map(chainOf)
   const opened = elements(openings)
-  const mark = `${fingerprint(partsText(frame))}${fingerprint([...counters, partsText(ofServices), ...opened].join('\n'))}`
+  const stampText = `${fingerprint(partsText(frame))}${fingerprint([...counters, partsText(ofServices), ...opened].join('\n'))}`
   const rulesOf = (part: Part): string[] => part.rules.map((rule) => `add rule inet ${table} ${part.chain} ${rule}`)
   const begin = [`add table inet ${table}`, ...counters.map((name) => `add counter inet ${table} ${name}`)]
   const maps = [
@@ -95,7 +105,7 @@ export function ruleset(input: RulesetInput): Ruleset {
   const stamp: Part = {
     chain: 'fingerprint',
     declaration: `add chain inet ${table} fingerprint`,
-    rules: [`accept comment "fleetmove:${mark}"`],
+    rules: [`accept comment "fleetmove:${stampText}"`],
   }
   const load = (parts: Part[], before: string[]): string =>
     [
@@ -109,7 +119,7 @@ export function ruleset(input: RulesetInput): Ruleset {
       '',
     ].join('\n')
   return {
-    fingerprint: mark,
+    fingerprint: stampText,
     chains: [stamp, ...frame, ...ofServices].map((part) => part.chain),
     frame: frame.map((part) => part.chain),
     counters,
@@ -170,6 +180,8 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
           `ct direction reply ct mark & ${hex(markMask)} vmap ${byMark(fromTunnel)}`,
           `ct direction original ct mark & ${hex(markMask)} vmap ${byMark(intoTunnel)}`,
         ]
+  const leaving = [`ct state new ct mark & ${hex(markMask)} == 0 jump ${egressChain}`]
+  const toUplink = (from: string): string => `${from} oifname { ${quoted(input.uplinks)} }`
   const open = [
     // A connection that was there before this table is picked up in its middle, and must not be
     // translated: only a pure opening SYN is.
@@ -197,10 +209,11 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
     ]),
     base('mark-prerouting', 'type filter hook prerouting priority mangle', [
       ...(all.length > 0 ? [`iifname vmap ${perDevice('from')}`] : []),
+      ...leaving,
       ...steer,
     ]),
     // As `type filter` the mark would come too late: the socket has routed already.
-    base('mark-output', 'type route hook output priority mangle', steer),
+    base('mark-output', 'type route hook output priority mangle', [...leaving, ...steer]),
     base('open-prerouting', 'type nat hook prerouting priority -110', [
       // What comes out of a tunnel is answered here, or two hosts would play ball with it.
       ...(all.length > 0 ? [`iifname { ${quoted(all)} } accept`] : []),
@@ -220,11 +233,10 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
     // Empty: their presence makes conntrack choose another source port where two connections' replies
     // would be the same (see zone-prerouting).
     base('unique-input', 'type nat hook input priority 100', []),
-    base(
-      'hairpin-postrouting',
-      'type nat hook postrouting priority 90',
-      tunnels.flatMap((t) => localClients(t, device(t), input.uplinks)),
-    ),
+    base('hairpin-postrouting', 'type nat hook postrouting priority 90', [
+      ...tunnels.flatMap((t) => localClients(t, device(t), input.uplinks)),
+      ...(input.uplinks.length > 0 ? [`${toUplink('ct direction original')} jump ${carryChain}`] : []),
+    ]),
     base(
       'leave-postrouting',
       'type filter hook postrouting priority mangle',
@@ -233,7 +245,15 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
     base(
       'guard-forward',
       'type filter hook forward priority filter',
-      guard.length > 0 ? [`ct mark & ${hex(markMask)} != 0 accept`, ...guard] : [],
+      guard.length > 0
+        ? [
+            ...(all.length > 0 && input.uplinks.length > 0
+              ? [`${toUplink(`iifname { ${quoted(all)} } ct direction original`)} jump ${strangersChain}`]
+              : []),
+            `ct mark & ${hex(markMask)} != 0 accept`,
+            ...guard,
+          ]
+        : [],
     ),
     ...tunnels.flatMap((t): Part[] => [
       chainOf({

@@ -33,7 +33,18 @@ function checkHosts(draft: Draft, name: string, service: Partial<ServiceEntry>):
   return [problem(['services', name, 'to'], 'value', text)]
 }
 
-function checkEgress(name: string, { egress, from, to }: Partial<ServiceEntry>): Problem[] {
+function checkEgress(name: string, service: Partial<ServiceEntry>): Problem[] {
+  const { egress, from, to } = service
+  // A key that couldn't be read isn't in the draft; the schema tells it.
+  if (
+    'egress' in service &&
+    'egress_from' in service &&
+    (egress === undefined) !== (service.egress_from === undefined)
+  ) {
+    const [there, missing] = egress === undefined ? ['egress_from', 'egress'] : ['egress', 'egress_from']
+    const text = foundAllowed(`${there} without ${missing}`, 'both or neither')
+    return [problem(['services', name, there], 'key', text)]
+  }
   if (egress === undefined || from === undefined || to === undefined || egress === from || egress === to) return []
   const text = foundAllowed(quote(egress), `${from} or ${to}, the service's own hosts`, {
     text: egress,

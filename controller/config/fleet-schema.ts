@@ -6,7 +6,7 @@ import { z } from 'zod'
 import type { Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { type Name, namePattern } from '../../proto/model/names.js'
-import { type Parsed, parseHostIp, parseIp, parseListener, parseName, quote } from '../../proto/parse.js'
+import { type Parsed, parseHostIp, parseIp, parseListener, parseName, parsePrefix, quote } from '../../proto/parse.js'
 import { parseSshTarget } from '../ssh/ssh-target.js'
 import { parseDuration } from './duration.js'
 
@@ -207,6 +207,26 @@ const health = z
   )
   .prefault('tcp')
 
+const egressForms = '{ uid: USER } or { source: ADDRESS/LENGTH }'
+/** As useradd(8) allows names; a number as it stands. */
+const user = z.union(
+  [wholeNumber(0, 2 ** 32 - 2).transform(String), matchingText(/^[a-z_][a-z0-9_-]{0,31}$/, 'a user’s name or number')],
+  {
+    error: 'a user’s name or number',
+  },
+)
+const prefix = parsedText(parsePrefix, 'ADDRESS/LENGTH such as 172.18.0.0/16', {
+  description: 'An address and a prefix length',
+})
+const egressSource = mapping({ uid: user.optional(), source: prefix.optional() }, egressForms).transform(
+  (entry, context) => {
+    if (entry.uid !== undefined && entry.source === undefined) return { kind: 'uid' as const, uid: entry.uid }
+    if (entry.source !== undefined && entry.uid === undefined) return { kind: 'source' as const, source: entry.source }
+    if (context.issues.length === 0) context.issues.push({ code: 'custom', message: egressForms, input: entry })
+    return z.NEVER
+  },
+)
+
 const service = mapping(
   {
     from: reference('a host'),
@@ -233,6 +253,9 @@ const service = mapping(
     egress: reference('a host')
       .optional()
       .meta({ description: 'Connections that the service opens leave with this host’s address' }),
+    egress_from: egressSource
+      .optional()
+      .meta({ description: 'Which connections are the service’s own: of a user, or from the addresses of containers' }),
     localhost: z
       .boolean({ error: 'true or false' })
       .default(false)

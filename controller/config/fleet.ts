@@ -64,6 +64,8 @@ export interface Service {
   readonly data: readonly string[]
   /** Connections that the service opens leave with this host's address: its old or new host. */
   readonly egress: Name | undefined
+  /** Which connections those are; there when `egress` is. */
+  readonly egressFrom: EgressSource | undefined
   /** Processes of the old host that connect to the service at 127.0.0.1 reach it after the move, too. */
   readonly localhost: boolean
   readonly hooks: Hooks
@@ -85,6 +87,11 @@ export interface AddressMapping {
   readonly old: Ip
   readonly new: Ip
 }
+
+/** Of a user's processes, or from a prefix: of containers. */
+export type EgressSource =
+  | { readonly kind: 'uid'; readonly uid: string }
+  | { readonly kind: 'source'; readonly source: string }
 
 export type Lifecycle =
   | { readonly kind: 'unit'; readonly unit: string }

@@ -128,6 +128,7 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
     after: entry.after ?? [],
     data: entry.data ?? [],
     egress: entry.egress,
+    egressFrom: entry.egress_from,
     localhost: entry.localhost,
     hooks: {
       beforeMove: entry.hooks?.before_move,

@@ -68,6 +68,7 @@ function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSp
       canary: state.canary ?? null,
       routes: routes(input, service, host, state),
       // Only processes on the old host can have got used to it there.
+      ...egressOf(input, service, host, state),
       ...(service.localhost && host === from ? { localhost: true as const } : {}),
     },
   ]
@@ -101,6 +102,17 @@ function routes(input: SpecsInput, service: Service, host: Name, state: ServiceS
       }
     })
   })
+}
+
+/** While it runs where its connections are to leave from there is nothing to do. */
+function egressOf(input: SpecsInput, service: Service, host: Name, state: ServiceState): Pick<ServiceSpec, 'egress'> {
+  const { egress, egressFrom } = service
+  if (!egress || !egressFrom || egress === state.active) return {}
+  const tunnel = input.pairs.find((pair) => pairKey(pair.a, pair.b) === pairKey(service.from, service.to))?.ends[host]
+    ?.index
+  if (tunnel === undefined) return {}
+  if (host === egress) return { egress: { tunnel } }
+  return { egress: egressFrom.kind === 'uid' ? { tunnel, uid: egressFrom.uid } : { tunnel, source: egressFrom.source } }
 }
 
 /** Addresses as they stand on the hosts. */

@@ -68,6 +68,19 @@ export interface ServiceSpec {
   routes: ServiceRoute[]
   /** What this host forwards is forwarded for its own processes that connect to 127.0.0.1, too. */
   localhost?: true
+  egress?: Egress
+}
+
+/**
+ * Connections that the service opens leave with the other host's address. On the host where it runs there is
+ * one of `uid` and `source`; on the other one neither.
+ */
+export interface Egress {
+  tunnel: number
+  /** A user's name or number, as the host knows it. */
+  uid?: string
+  /** Canonical address/length: of containers. */
+  source?: string
 }
 
 /** Which clients the new host answers already, by whichever address they come. */

@@ -97,6 +97,22 @@ const cases: Record<string, RulesetInput> = {
       [service('mail', [forward(['tcp', 25], pair), forward(['tcp', 25], pair6)], { localhost: true })],
     ),
   ),
+  'egress-elsewhere': on(
+    spec(
+      [tunnel(1)],
+      [
+        service('mail', [serve(['tcp', 25], new4)], { ...moved, egress: { tunnel: 1, uid: '102' } }),
+        service('web', [serve(['tcp', 80], new4)], { ...moved, egress: { tunnel: 1, source: '172.18.0.0/16' } }),
+      ],
+    ),
+  ),
+  'egress-here': on(
+    spec(
+      [tunnel(1)],
+      [service('mail', [forward(['tcp', 25], pair), forward(['tcp', 25], pair6)], { egress: { tunnel: 1 } })],
+    ),
+    { opened4: ['eth0', 'fm1'], opened6: true },
+  ),
   'no-services': on(spec([tunnel(1)], [])),
   'one-port-two-addresses': on(
     spec(

@@ -98,6 +98,7 @@ describe('a sound file', () => {
       health: { kind: 'tcp' },
       data: ['/var/spool/postfix'],
       egress: 'new',
+      egressFrom: { kind: 'uid', uid: 'postfix' },
     })
   })
 
@@ -121,6 +122,7 @@ describe('a sound file', () => {
       after: [],
       data: [],
       egress: undefined,
+      egressFrom: undefined,
       localhost: false,
       hooks: { beforeMove: undefined, afterMove: undefined, onRollback: undefined },
       check: undefined,
@@ -298,7 +300,7 @@ describe('text that is no fleet', () => {
 describe('what a key may hold', () => {
   const nameForm = 'a name of 1 to 32 characters of a-z, 0-9 and -, beginning with a letter or digit'
   const serviceKeys =
-    'from, to, listen, addresses, strategy, hold, drain, drain_then, unit, container, run, health, wave, after, data, egress, localhost, hooks, check'
+    'from, to, listen, addresses, strategy, hold, drain, drain_then, unit, container, run, health, wave, after, data, egress, egress_from, localhost, hooks, check'
   it.each<[string, string, string[]]>([
     ['a number for a name', small().replace('fleet: f', 'fleet: 7'), ['1:8: fleet: found 7, allowed a name']],
     ['a service name', small().replace('web:', 'Web_1:'), [`6:3: services.Web_1: found "Web_1", allowed ${nameForm}`]],
@@ -592,8 +594,20 @@ describe('what must fit together', () => {
       ['8:9: services.web.to: found "old", where the service already is, allowed another host than from'],
     ],
     [
+      'egress without its source',
+      small('egress: new'),
+      ['10:5: services.web.egress: found egress without egress_from, allowed both or neither'],
+    ],
+    [
+      'egress_from with both',
+      small('egress: new', 'egress_from: { uid: postfix, source: 172.18.0.0/16 }'),
+      [
+        '11:18: services.web.egress_from: found a mapping with uid, source, allowed { uid: USER } or { source: ADDRESS/LENGTH }',
+      ],
+    ],
+    [
       'egress',
-      small('egress: nwe'),
+      small('egress: nwe', 'egress_from: { uid: 25 }'),
       ['10:13: services.web.egress: found "nwe", allowed old or new, the service\'s own hosts; did you mean "new"?'],
     ],
     [
@@ -832,16 +846,19 @@ services:
   })
 
   it("is told along with what is wrong by itself, in the file's order", () => {
-    const text = small('hold: soon', 'egress: nowhere', 'strategy: recreate', 'after: [web]').replace(
-      'to: new',
-      'to: nwe',
-    )
+    const text = small(
+      'hold: soon',
+      'egress_from: { uid: 25 }',
+      'egress: nowhere',
+      'strategy: recreate',
+      'after: [web]',
+    ).replace('to: new', 'to: nwe')
     expect(linesOf(text)).toEqual([
       'fleet.yaml:8:9: services.web.to: found "nwe", allowed one of the hosts old, new; did you mean "new"?',
       'fleet.yaml:10:11: services.web.hold: found "soon", allowed a duration such as 500ms, 15s, 2m or 1h, at most 168h',
-      'fleet.yaml:11:13: services.web.egress: found "nowhere", allowed old or nwe, the service\'s own hosts',
-      'fleet.yaml:12:15: services.web.strategy: found "recreate" without a lifecycle, allowed it with unit, container or run: the old side must be stopped',
-      'fleet.yaml:13:13: services.web.after[0]: found a circle, web after web, allowed an order that some service can begin',
+      'fleet.yaml:12:13: services.web.egress: found "nowhere", allowed old or nwe, the service\'s own hosts',
+      'fleet.yaml:13:15: services.web.strategy: found "recreate" without a lifecycle, allowed it with unit, container or run: the old side must be stopped',
+      'fleet.yaml:14:13: services.web.after[0]: found a circle, web after web, allowed an order that some service can begin',
     ])
   })
 
