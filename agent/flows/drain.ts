@@ -20,8 +20,8 @@ const mostClients = 20
 
 /**
  * Counts the service's established TCP connections and its UDP flows that have talked both ways for
- * two seconds (the kernel's "assured"), with one walk through connection tracking. Sockets that nothing tracks (opened before our table
- * made the kernel track) are counted too, each connection once.
+ * two seconds (the kernel's "assured"), with one walk through connection tracking. Sockets that nothing
+ * tracks (opened before our table made the kernel track) are counted too, each connection once.
  */
 export async function drain(conntrack: Conntrack, service: ServiceSpec): Promise<Drain> {
   const entries: ConntrackEntry[] = []
@@ -45,10 +45,15 @@ export function countDrain(
   let forwarded = 0
   let answered = 0
   let answeredFromTunnel = 0
+  const living = new Set(sockets.map((each) => key(each.local, each.localPort, each.remote, each.remotePort)))
   for (const entry of entries) {
     const { way } = wayOf(entry.mark)
-    if (way === 'into') forwarded += 1
-    else answered += 1
+    if (way === 'into') {
+      forwarded += 1
+      continue
+    }
+    if (isGhost(service, entry, living)) continue
+    answered += 1
     if (way === 'from') answeredFromTunnel += 1
     add(entry.original.source)
     const { source, sourcePort, destination, destinationPort } = entry.reply
@@ -70,6 +75,17 @@ export function countDrain(
       .sort((a, b) => b.connections - a.connections || (a.client < b.client ? -1 : 1))
       .slice(0, mostClients),
   }
+}
+
+/**
+ * An entry whose socket is gone: connection tracking picked the connection up from its last packets, and
+ * would keep it for days. Of a container's sockets nothing is known here.
+ */
+function isGhost(service: ServiceSpec, entry: ConntrackEntry, living: ReadonlySet<string>): boolean {
+  if (entry.protocol !== 'tcp' || entry.tcpState !== 'established') return false
+  const { source, sourcePort, destination, destinationPort } = entry.reply
+  if (routeOf(service, entry)?.address !== source) return false
+  return !living.has(key(source, sourcePort, destination, destinationPort))
 }
 
 /** UDP flows don't end while their clients talk: they are moved (purge-udp.ts), and not waited for. */

@@ -90,7 +90,7 @@ test('each connection counts once, as forwarded or answered', () => {
   const sockets = [socket(8443, 2), socket(8443, 3), socket(8443, 4), socket(22, 5)]
   expect(countDrain(service(moved), entries, sockets)).toEqual({
     ...{ forwarded: 1, answered: 3, answeredFromTunnel: 1 },
-    clients: [{ client, connections: 4 }],
+    clients: [{ client, connections: 3 }],
   })
 })
 
@@ -101,8 +101,16 @@ test('the clients with the most connections come first, twenty of them', () => {
       return { ...made, original: { ...made.original, source: ip(`198.18.1.${i}`) } }
     }),
   )
-  const { clients } = countDrain(service(route()), entries, [])
+  // All from one port, so one socket stands for them.
+  const { clients } = countDrain(service(route()), entries, [socket(443, entries[0]!.reply.destinationPort)])
   expect(clients).toHaveLength(20)
   expect(clients[0]).toEqual({ client: '198.18.1.29', connections: 30 })
   expect(clients[19]).toEqual({ client: '198.18.1.10', connections: 11 })
+})
+
+test('an entry that no socket has is waited for only where its socket is not here', () => {
+  const here = entry(443, 0, 1)
+  const inContainer = entry(443, 0, 2, { source: ip('172.17.0.2'), sourcePort: 8080 })
+  expect(countDrain(service(route()), [here, inContainer], [])).toMatchObject({ answered: 1 })
+  expect(countDrain(service(route()), [here, inContainer], [socket(443, 1)])).toMatchObject({ answered: 2 })
 })
