@@ -82,9 +82,10 @@ const route = z
     forward: z.object({ tunnel: tunnelIndex, to: hostIp, port: portOr0 }).optional(),
     serve: z.object({ port: portOr0 }).optional(),
     pause: z.boolean(),
+    helper: z.enum(['', 'ftp']).default(''),
   })
   .transform((value, context): ServiceRoute => {
-    const { protocol, address, ports, forward, serve, pause } = value
+    const { protocol, address, ports, forward, serve, pause, helper } = value
     const fail = (message: string): never => {
       context.addIssue({ code: 'custom', message })
       return z.NEVER
@@ -95,7 +96,8 @@ const route = z
     if (others.some((each) => each !== 0) && ports.from !== ports.to)
       return fail('another port needs a single port, not a range')
     if (forward && familyOf(forward.to) !== familyOf(address)) return fail('families differ')
-    return { protocol, address, ports, action }
+    if (helper !== '' && protocol !== 'tcp') return fail('a helper needs tcp')
+    return { protocol, address, ports, action, ...(helper ? { helper } : {}) }
   })
 
 const tunnel = checked(
@@ -279,6 +281,7 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
         forward: forwardOf(action),
         serve: serveOf(action),
         pause: action.kind === 'pause',
+        helper: rest.helper ?? '',
       })),
     })),
   }

@@ -12,7 +12,6 @@
  */
 import { type Family, familyOf, hostPort, type Ip } from '../../proto/model/address.js'
 import {
-  type Canary,
   type ForwardAction,
   forwardOf,
   type HostSpec,
@@ -27,9 +26,11 @@ import type { Name } from '../../proto/model/names.js'
 import type { Ruleset } from './desired.js'
 import { guardLeaving, leaveElsewhere, leaveHere } from './egress.js'
 import { fingerprint } from './fingerprint.js'
+import { assignHelpers, helperObjects, leaveUnzoned } from './helpers.js'
 import { isLate, lateAnswerSets, readdressLate, untrackLate } from './late-answers.js'
 import { localClients, localhost } from './local-clients.js'
 import { fromTunnel, intoTunnel, lateCounter, markMask, routeMark, table, zone } from './own.js'
+import { splitRules } from './split-rules.js'
 
 export interface RulesetInput {
   spec: HostSpec
@@ -51,6 +52,7 @@ const quoted = (names: readonly string[]): string => names.map((name) => `"${nam
 
 /** Of all services together. */
 const [egressChain, carryChain, strangersChain] = ['egress', 'carry', 'strangers']
+const [helpersChain, unzonedChain] = ['helpers', 'unzoned']
 
 interface Target {
   chain: string
@@ -86,12 +88,18 @@ export function ruleset(input: RulesetInput): Ruleset {
     { chain: egressChain, rules: leaveElsewhere(services, tunnels, mark) },
     { chain: carryChain, rules: leaveHere(services, input.devices) },
     { chain: strangersChain, rules: guardLeaving(services, input.devices) },
+    { chain: helpersChain, rules: assignHelpers(services) },
+    { chain: unzonedChain, rules: leaveUnzoned(services) },
     ...targets.byRules.values(),
   ].map(chainOf)
   const opened = elements(openings)
   const stampText = `${fingerprint(partsText(frame))}${fingerprint([...counters, partsText(ofServices), ...opened].join('\n'))}`
   const rulesOf = (part: Part): string[] => part.rules.map((rule) => `add rule inet ${table} ${part.chain} ${rule}`)
-  const begin = [`add table inet ${table}`, ...counters.map((name) => `add counter inet ${table} ${name}`)]
+  const begin = [
+    `add table inet ${table}`,
+    ...helperObjects(services),
+    ...counters.map((name) => `add counter inet ${table} ${name}`),
+  ]
   const maps = [
     `add map inet ${table} open4 { type ipv4_addr . inet_proto . inet_service : verdict; }`,
     `add map inet ${table} open6 { type ipv6_addr . inet_proto . inet_service : verdict; }`,
@@ -177,6 +185,9 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
       ? []
       : [
           `ct mark & ${hex(markMask)} == 0 accept`,
+          // Data connections of FTP are opened by either side: what doesn't come out of the tunnel goes into it.
+          `ct status & expected != 0 ct mark & ${hex(markMask)} vmap ${byMark(fromTunnel)}`,
+          `ct status & expected != 0 ct mark & ${hex(markMask)} vmap ${byMark(intoTunnel)}`,
           `ct direction reply ct mark & ${hex(markMask)} vmap ${byMark(fromTunnel)}`,
           `ct direction original ct mark & ${hex(markMask)} vmap ${byMark(intoTunnel)}`,
         ]
@@ -203,10 +214,13 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
       ...untrackLate,
       // Nothing but answers may come to 127.0.0.1 by a tunnel, and those bear another address here.
       ...(all.length > 0 ? [`iifname { ${quoted(all)} } ip daddr 127.0.0.0/8 drop`] : []),
+      ...(all.length > 0 ? [`iifname { ${quoted(all)} } jump ${unzonedChain}`] : []),
       // One client address and port may use both public addresses: in a zone of their own the two
       // connections don't meet. Only the original direction, so that replies are found without it.
       ...tunnels.map((t) => `iifname "${device(t)}" fib daddr type local ct original zone set ${zone(t.index)}`),
     ]),
+    base('helper-prerouting', 'type filter hook prerouting priority -175', [`ct state new jump ${helpersChain}`]),
+    base('helper-output', 'type filter hook output priority -175', [`ct state new jump ${helpersChain}`]),
     base('mark-prerouting', 'type filter hook prerouting priority mangle', [
       ...(all.length > 0 ? [`iifname vmap ${perDevice('from')}`] : []),
       ...leaving,
@@ -319,20 +333,6 @@ const serveRules = (service: ServiceSpec, address: Ip, { port }: Omit<ServeActio
   `counter name "${servedCounter(service.name)}"`,
   ...(port === 0 ? [] : [dnat(address, port)]),
 ]
-
-/** The hash is of the client's address alone, so a client stays where it is put, by whichever address it comes. */
-function splitRules(family: Family, canary: Canary, onNew: string, onOld: string): string[] {
-  const ip = family === 4 ? 'ip' : 'ip6'
-  const named = canary.prefixes.filter((prefix) => prefix.includes(':') === (family === 6))
-  return [
-    // A rule each: nft refuses a set of prefixes that overlap.
-    ...named.map((prefix) => `${ip} saddr ${prefix} goto ${onNew}`),
-    ...(canary.perMille > 0
-      ? [`jhash ${ip} saddr mod 1000 seed ${hex(canary.seed)} < ${canary.perMille} goto ${onNew}`]
-      : []),
-    `goto ${onOld}`,
-  ]
-}
 
 function openProbes(tunnel: TunnelSpec, targets: Targets, openings: Opening[]): void {
   for (const pair of tunnel.probe.pairs) {

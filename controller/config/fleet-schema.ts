@@ -130,10 +130,15 @@ const tunnel = mapping(
 
 const serviceListener = z.union(
   [
-    listener.transform((it) => ({ ...it, old: undefined as number | undefined, new: undefined as number | undefined })),
+    listener.transform((it) => ({
+      ...it,
+      old: undefined as number | undefined,
+      new: undefined as number | undefined,
+      helper: undefined as 'ftp' | undefined,
+    })),
     mapping(
-      { port: listener, old: port.optional(), new: port.optional() },
-      'a mapping with port, old and new',
+      { port: listener, old: port.optional(), new: port.optional(), helper: choice(['ftp']).optional() },
+      'a mapping with port, old, new and helper',
     ).transform((entry, context) => {
       const { from, to } = entry.port.ports
       for (const side of ['old', 'new'] as const) {
@@ -141,7 +146,11 @@ const serviceListener = z.union(
         const message = `no ${side} port with a range: list the ports one by one`
         context.issues.push({ code: 'custom', message, input: entry, path: [side] })
       }
-      return { ...entry.port, old: entry.old, new: entry.new }
+      if (entry.helper !== undefined && (entry.port.protocol !== 'tcp' || from !== to)) {
+        const message = 'a helper with one TCP port'
+        context.issues.push({ code: 'custom', message, input: entry, path: ['helper'] })
+      }
+      return { ...entry.port, old: entry.old, new: entry.new, helper: entry.helper }
     }),
   ],
   { error: 'a listener such as tcp/443, or { port: tcp/443, old: PORT, new: PORT }' },

@@ -80,6 +80,8 @@ export interface ServiceListener {
   /** Where the process listens on the old and the new host; undefined: on the client's port. Never with a range. */
   readonly oldPort: number | undefined
   readonly newPort: number | undefined
+  /** The kernel's tracking of FTP, whose data connections come and go at any port. */
+  readonly helper: 'ftp' | undefined
 }
 
 /** Public addresses: `old` is one of the old host's, `new` one of the new host's, of the same family. */

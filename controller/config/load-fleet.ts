@@ -111,11 +111,12 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
     name,
     from: entry.from,
     to: entry.to,
-    listen: entry.listen.map(({ protocol, ports, old, new: after }) => ({
+    listen: entry.listen.map(({ protocol, ports, old, new: after, helper }) => ({
       protocol,
       ports,
       oldPort: old,
       newPort: after,
+      helper,
     })),
     addresses: entry.addresses?.map((mapping) => ({ old: mapping.old, new: mapping.new })),
     strategy: entry.strategy,

@@ -92,6 +92,7 @@ function routes(input: SpecsInput, service: Service, host: Name, state: ServiceS
         protocol: listener.protocol,
         address: own,
         ports: { ...listener.ports },
+        ...(listener.helper ? { helper: listener.helper } : {}),
         action: state.paused
           ? { kind: 'pause' }
           : state.canary

@@ -100,6 +100,8 @@ export interface ServiceRoute {
   address: Ip
   ports: { from: number; to: number }
   action: ForwardAction | ServeAction | SplitAction | PauseAction
+  /** The protocol opens further connections, of which its control connection tells. TCP only. */
+  helper?: 'ftp'
 }
 
 /** Into the tunnel, to the peer's own address; `port` 0 keeps the client's port. */

@@ -113,6 +113,18 @@ const cases: Record<string, RulesetInput> = {
     ),
     { opened4: ['eth0', 'fm1'], opened6: true },
   ),
+  ftp: on(
+    spec(
+      [tunnel(1)],
+      [
+        service('ftp', [
+          { ...forward(['tcp', 21], pair), helper: 'ftp' },
+          { ...forward(['tcp', 21], pair6), helper: 'ftp' },
+        ]),
+        service('ftp-2', [{ ...serve(['tcp', 2121], new4, 2100), helper: 'ftp' }], moved),
+      ],
+    ),
+  ),
   'no-services': on(spec([tunnel(1)], [])),
   'one-port-two-addresses': on(
     spec(

@@ -391,6 +391,7 @@ const hostile: [string, (wire: Wire) => unknown, RegExp][] = [
         forward: undefined,
         serve: { port: 0 },
         pause: false,
+        helper: '',
       }))
     },
     /are more than 1,000,000/,

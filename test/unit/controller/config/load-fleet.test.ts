@@ -426,7 +426,7 @@ describe('what a key may hold', () => {
         '9:62: services.web.listen[1].old: found 1, allowed no old port with a range: list the ports one by one',
         '9:70: services.web.listen[1].new: found 2, allowed no new port with a range: list the ports one by one',
         '9:75: services.web.listen[2].port: found nothing, allowed tcp/PORT or udp/PORT with PORT 1 to 65535',
-        '9:77: services.web.listen[2].prot: found the unknown key "prot", allowed port, old, new; did you mean "port"?',
+        '9:77: services.web.listen[2].prot: found the unknown key "prot", allowed port, old, new, helper; did you mean "port"?',
       ],
     ],
     [
@@ -602,7 +602,7 @@ describe('what must fit together', () => {
       'egress_from with both',
       small('egress: new', 'egress_from: { uid: postfix, source: 172.18.0.0/16 }'),
       [
-        '11:18: services.web.egress_from: found a mapping with uid, source, allowed { uid: USER } or { source: ADDRESS/LENGTH }',
+        '11:18: services.web.egress_from: found a mapping, allowed { uid: USER } or { source: ADDRESS/LENGTH }',
       ],
     ],
     [

@@ -26,6 +26,7 @@ const listener = (port: number, to = port, oldPort?: number, newPort?: number): 
   ports: { from: port, to },
   oldPort,
   newPort,
+  helper: undefined,
 })
 const service = (text: string, listen: Service['listen'], mapping?: [string, string][]): Service =>
   ({
