@@ -1,4 +1,5 @@
 /** `fleetmove up`: agents, tunnels, forwarding new → old, verified. */
+import { familyOf } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
@@ -6,6 +7,7 @@ import type { Fleet } from './config/fleet.js'
 import { copiesData } from './data.js'
 import { inParallel } from './in-parallel.js'
 import { finalizedServices, journal, journalPath } from './journal.js'
+import { conflicts } from './plan/conflicts.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { preflight } from './plan/preflight.js'
 import { neededPairs } from './plan/tunnel-pair.js'
@@ -92,7 +94,14 @@ function checkHosts(world: World): void {
 function hostProblems(fleet: Fleet, sites: readonly Site[]): FleetmoveError[] {
   const hosts = sites.map(({ name, facts }) => ({ host: name, facts, copiesData: copiesData(fleet, name) }))
   const links = neededPairs(fleet).map(({ a, b }) => ({ left: a, right: b, driver: fleet.tunnel.driver }))
-  return preflight(hosts, links).map(
+  const clashes = sites.flatMap(({ name, facts }) => {
+    const host = fleet.hosts.get(name)
+    const tunnels = links.filter(({ left, right }) => left === name || right === name).length
+    if (!host || tunnels === 0) return []
+    const families = [...new Set(host.addresses.map((address) => familyOf(address.public)))]
+    return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels, families })
+  })
+  return [...preflight(hosts, links), ...clashes].map(
     ({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint }),
   )
 }

@@ -97,6 +97,20 @@ main() {
   say clock "$(date +%s.%N)"
   [ -r /proc/sys/net/netfilter/nf_conntrack_max ] &&
     say conntrack "$(cat /proc/sys/net/netfilter/nf_conntrack_count) $(cat /proc/sys/net/netfilter/nf_conntrack_max)"
+  ip -o -4 rule show 2>/dev/null | each rule4
+  ip -o -6 rule show 2>/dev/null | each rule6
+  for family in 4 6; do
+    ip -o -$family route show table all 2>/dev/null | grep -E ' table 5(1[89]|2[0-4])[0-9]( |$)' | head -n 20 | each table
+  done
+  ss -Hltunp 2>/dev/null | each listener
+  if has nft; then
+    nft list tables 2>/dev/null | each nft.table
+    nft list chains 2>/dev/null | grep -E '^table|chain |hook forward' | each nft.chain
+    nft -t list ruleset 2>/dev/null | grep -E 'mark|comment "fleetmove"' | head -n 500 | each nft.rule
+  fi
+  for tool in iptables ip6tables; do
+    has $tool-save && $tool-save 2>/dev/null | grep -E '^[*]|^:(FORWARD|DOCKER-USER) |mark|fleetmove' | head -n 500 | each $tool
+  done
   [ -d ${libraryDirectory} ] && say installed directory
   [ -S ${socketPath} ] && say installed socket
   pid=$(systemctl show -p MainPID --value ${unitName} 2>/dev/null)

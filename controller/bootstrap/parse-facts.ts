@@ -8,6 +8,7 @@ import type {
   ToolName,
 } from '../../proto/model/facts.js'
 import { toolNames } from '../../proto/model/facts.js'
+import { networkFacts } from './parse-network-facts.js'
 
 /**
  * Reads what `factsScript` has printed. Pure; lines that it doesn't understand are passed over.
@@ -57,6 +58,7 @@ export const parseFacts = (text: string): HostFacts | undefined => {
     bootId: one('bootid'),
     clockMs: clockOf(one('clock')),
     conntrack: conntrackOf(one('conntrack')),
+    ...networkFacts(all),
     installed: {
       directory: installed.includes('directory'),
       socket: installed.includes('socket'),

@@ -54,6 +54,34 @@ export interface LinkFact {
   mtu: number
 }
 
+/** A routing rule: `ip rule`. */
+export interface RuleFact {
+  family: 4 | 6
+  priority: number
+  /** 0: none. */
+  mark: number
+  /** A number or a name. */
+  table: string
+  /** Routing protocol number or name, '' where it isn't shown. */
+  protocol: string
+  text: string
+}
+
+export interface ListenerFact {
+  protocol: 'tcp' | 'udp'
+  port: number
+  /** '' where the kernel itself has it, or it isn't known. */
+  process: string
+}
+
+/** A base chain that drops what none of its rules accepts. */
+export interface DropFact {
+  by: 'iptables' | 'ip6tables' | 'nft'
+  /** `ip filter`, as nft names it; '' for iptables. */
+  table: string
+  chain: string
+}
+
 export interface HostFacts {
   hostname: string
   /** `uname -s`: Linux. */
@@ -86,6 +114,24 @@ export interface HostFacts {
   clockMs: number
   /** Entries in the connection tracking table and its limit; undefined where nothing tracks yet. */
   conntrack: { count: number; max: number } | undefined
+  /** Numbers and names that others use, and that could be ours. */
+  inUse: {
+    rules: RuleFact[]
+    /** Of the routing tables that ours are among, those that have routes: one of each, as ip(8) shows it. */
+    routes: string[]
+    listeners: ListenerFact[]
+    /** Rules of firewalls that set or match a mark, with its value. */
+    marks: { value: number; text: string }[]
+    /** `inet NAME` */
+    nftTables: string[]
+  }
+  forwarding: {
+    drops: DropFact[]
+    /** iptables and ip6tables have Docker's chain for rules of others. */
+    dockerUser: ('iptables' | 'ip6tables')[]
+    /** There is a rule with the comment "fleetmove" beside ours. */
+    allowed: DropFact['by'][]
+  }
   installed: {
     /** /usr/local/lib/fleetmove is there. */
     directory: boolean

@@ -1,0 +1,94 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseFacts } from '../../../../controller/bootstrap/parse-facts.js'
+import { conflicts } from '../../../../controller/plan/conflicts.js'
+
+const clean = readFileSync(join(__dirname, '../bootstrap/facts/debian-12-root.txt'), 'utf8')
+const judge = (lines: string[] = [], change: { families?: (4 | 6)[]; tunnels?: number } = {}): string[] => {
+  const facts = parseFacts(`${lines.join('\n')}\n${clean}`)!
+  return conflicts({ host: 'old', facts, port: 51820, tunnels: 1, families: [4, 6], ...change }).map(
+    ({ message, hint }) => `${message} | ${hint}`,
+  )
+}
+
+it('finds nothing on a clean host, nor in what others use apart from us', () => {
+  expect(judge()).toEqual([])
+  expect(
+    judge([
+      'rule4\t0:\tfrom all lookup local',
+      'rule4\t5210:\tfrom all fwmark 0x80000/0xff0000 lookup main',
+      'rule6\t32766:\tfrom all lookup main',
+      'listener\ttcp   LISTEN 0      128          0.0.0.0:51820      0.0.0.0:*    users:(("sshd",pid=7,fd=3))',
+      'nft.rule\t\tmeta mark & 0x00ff0000 == 0x00040000 accept',
+      'iptables\t-A ts-forward -i tailscale0 -j MARK --set-xmark 0x40000/0xff0000',
+      'nft.table\ttable inet filter',
+    ]),
+  ).toEqual([])
+})
+
+it.each([
+  ['rule4\t5180:\tfrom 10.0.0.0/8 lookup 100', 'the priority 5180', 'ip -4 rule del priority 5180 from 10.0.0.0/8'],
+  ['rule6\t99:\tfrom all fwmark 0x2000000/0xff000000 lookup 100', 'a mark in the byte 0xff000000', 'ip -6 rule del'],
+  ['rule4\t99:\tfrom all lookup 5190', 'the table 5190', 'ip -4 rule del'],
+  ['rule4\t5180:\tfrom all fwmark 0x2000000/0xfe000000 lookup 5181 proto 146', 'left by an earlier fleetmove', ''],
+  ['table\tdefault via 10.0.0.1 dev eth1 table 5181 ', 'has a route already: default via 10.0.0.1', ''],
+  ['nft.rule\t\tmeta mark & 0xff000000 == 0x02000000 accept', 'a firewall rule uses marks', 'lower bits'],
+  ['nft.rule\t\tcounter meta mark set mark and 0xffffff xor 0x2000000', 'a firewall rule uses marks', ''],
+  ['iptables\t-A PREROUTING -j CONNMARK --set-xmark 0x1000000/0xff000000', 'a firewall rule uses marks', ''],
+  [
+    'listener\tudp   UNCONN 0      0            0.0.0.0:51820      0.0.0.0:*    users:(("openvpn",pid=7,fd=3))',
+    'UDP port 51820, which fleetmove needs for the tunnel, is in use by openvpn',
+    'tunnel: { port: … }',
+  ],
+  ['listener\ttcp   LISTEN 0 128 [::]:52821 [::]:*', 'TCP port 52821, which fleetmove needs for probes, is in use', ''],
+  ['link\t9: fm1: <BROADCAST> mtu 1500 qdisc noop', 'there is a device fm1 already', ''],
+  ['nft.table\ttable inet fleetmove', 'a table inet fleetmove', 'nft delete table inet fleetmove'],
+])('%s', (line, message, hint) => {
+  const [found, ...more] = judge([line])
+  expect(more).toEqual([])
+  expect(found).toContain(message)
+  expect(found).toContain(hint)
+})
+
+it('says nothing of what is ours', () => {
+  expect(judge(['installed\tsocket', 'nft.table\ttable inet fleetmove', 'rule4\t5180:\tfrom all lookup 5181'])).toEqual(
+    [],
+  )
+})
+
+describe('a firewall that drops what is forwarded', () => {
+  const iptables = ['iptables\t*filter', 'iptables\t:FORWARD DROP [0:0]']
+  const rule = '-m connmark ! --mark 0x0/0xff000000 -m comment --comment fleetmove -j ACCEPT'
+
+  it('is named with the rule that lets ours pass', () => {
+    expect(judge(iptables)).toEqual([expect.stringContaining(`iptables -I FORWARD ${rule}`)])
+    expect(judge([...iptables, 'iptables\t:DOCKER-USER - [0:0]'])).toEqual([
+      expect.stringContaining(`iptables -I DOCKER-USER ${rule}`),
+    ])
+    const nft = [
+      'table inet filter {',
+      '\tchain forward {',
+      '\t\ttype filter hook forward priority filter; policy drop;',
+    ]
+    expect(judge(nft.map((line) => `nft.chain\t${line}`))).toEqual([
+      expect.stringContaining(
+        `nft insert rule inet filter forward 'ct mark & 0xff000000 != 0 accept comment "fleetmove"'`,
+      ),
+    ])
+  })
+
+  it('is no problem with that rule, in a family that is not used, or with another policy', () => {
+    expect(judge([...iptables, `iptables\t-A FORWARD ${rule}`])).toEqual([])
+    expect(judge(iptables, { families: [6] })).toEqual([])
+    expect(judge(['iptables\t*filter', 'iptables\t:FORWARD ACCEPT [0:0]'])).toEqual([])
+  })
+
+  it('of iptables by nft is iptables’', () => {
+    const lines = [
+      'table ip filter {',
+      '\tchain FORWARD {',
+      '\t\ttype filter hook forward priority filter; policy drop;',
+    ]
+    expect(judge(lines.map((line) => `nft.chain\t${line}`))).toEqual([])
+  })
+})
