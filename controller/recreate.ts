@@ -6,6 +6,7 @@ import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
 import type { Service } from './config/fleet.js'
+import { goDark } from './dark.js'
 import { copyData, refuseLostData } from './data.js'
 import { drain } from './drain.js'
 import { type Hold, holdService } from './hold.js'
@@ -37,6 +38,7 @@ export async function recreateMove(world: World, service: Service, target: Name,
     if (!before.paused) await prepare(world, service, target, rest, overwrite)
     const gap: Gap = { hold: undefined, started: before.paused === true }
     try {
+      if (!before.paused) await goDark(world, service, origin, { stage: 'moving', active: origin })
       gap.hold = await holdService(world, service)
       const paused = await pause(world, service, origin)
       undrained = await drain(world, service, origin, gap.hold.remainingMs() * drainShare)

@@ -3,6 +3,7 @@ import type { Name } from '../proto/model/names.js'
 import { type CanaryPlan, canary } from './canary.js'
 import { change } from './change.js'
 import type { Service } from './config/fleet.js'
+import { goDark } from './dark.js'
 import { drain } from './drain.js'
 import { inParallel } from './in-parallel.js'
 import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
@@ -29,6 +30,7 @@ export async function rollingMove(
   const before = world.states.get(service.name)!
   const finished = target === service.to ? ('moved' as const) : ('forwarding' as const)
   let switchMs = 0
+  let dark: Pick<ServiceState, 'dark'> = {}
   if (before.active !== target) {
     // The intent first: whoever runs the command again after a crash knows what was under way.
     await setState(world, service, { stage: 'moving', active: origin })
@@ -37,7 +39,8 @@ export async function rollingMove(
       await runLifecycle(world, service, 'start', target)
       await awaitHealth(world, service, target)
       if (canaryPlan) await canary(world, service, canaryPlan)
-      switchMs = await point(world, service, target)
+      dark = await goDark(world, service, origin, { ...world.states.get(service.name)!, stage: 'moving' })
+      switchMs = await point(world, service, target, dark)
     } catch (cause) {
       await giveUp(world, service, target, { stage: finished === 'moved' ? 'forwarding' : 'moved', active: origin })
       throw rolledBack(service, origin, cause)
@@ -59,12 +62,12 @@ export async function rollingMove(
 }
 
 /** New connections to `target`, on both hosts, in one transaction each; back again unless probes prove it. */
-async function point(world: World, service: Service, target: Name): Promise<number> {
+async function point(world: World, service: Service, target: Name, dark: Pick<ServiceState, 'dark'>): Promise<number> {
   const begun = performance.now()
   let ms = 0
   const end = world.progress.begin(service.name, `switch to ${target}`)
   await change(world, {
-    states: new Map([[service.name, { stage: 'moving', active: target }]]),
+    states: new Map([[service.name, { stage: 'moving', active: target, ...dark }]]),
     check: async (wanted) => {
       ms = performance.now() - begun
       end(`${ms.toFixed(0)} ms`)

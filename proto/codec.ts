@@ -182,12 +182,14 @@ const service = z
     routes: z.array(route).max(4096),
     localhost: z.boolean().default(false),
     egress: egress.optional(),
+    dark: z.object({ host: name, port }).optional(),
   })
   .transform(
-    ({ localhost, egress, ...rest }): ServiceSpec => ({
+    ({ localhost, egress, dark, ...rest }): ServiceSpec => ({
       ...rest,
       ...(localhost ? { localhost } : {}),
       ...(egress ? { egress } : {}),
+      ...(dark ? { dark } : {}),
     }),
   )
 
@@ -275,6 +277,7 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
       ...each,
       canary: each.canary ?? undefined,
       localhost: each.localhost ?? false,
+      dark: each.dark,
       egress: each.egress && { uid: '', source: '', ...each.egress },
       routes: each.routes.map(({ action, ...rest }) => ({
         ...rest,

@@ -23,10 +23,12 @@ import {
   type TunnelSpec,
 } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
+import { arrivalSet, recordArrival } from './arrival-sets.js'
+import { refuseChecks } from './dark.js'
 import type { Ruleset } from './desired.js'
 import { guardLeaving, leaveElsewhere, leaveHere } from './egress.js'
 import { fingerprint } from './fingerprint.js'
-import { assignHelpers, helperObjects, leaveUnzoned } from './helpers.js'
+import { assignHelpers, helperObjects, leaveUnzoned } from './ftp.js'
 import { isLate, lateAnswerSets, readdressLate, untrackLate } from './late-answers.js'
 import { localClients, localhost } from './local-clients.js'
 import { fromTunnel, intoTunnel, lateCounter, markMask, routeMark, table, zone } from './own.js'
@@ -52,7 +54,7 @@ const quoted = (names: readonly string[]): string => names.map((name) => `"${nam
 
 /** Of all services together. */
 const [egressChain, carryChain, strangersChain] = ['egress', 'carry', 'strangers']
-const [helpersChain, unzonedChain] = ['helpers', 'unzoned']
+const [helpersChain, unzonedChain, darkChain] = ['helpers', 'unzoned', 'dark']
 
 interface Target {
   chain: string
@@ -89,6 +91,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     { chain: carryChain, rules: leaveHere(services, input.devices) },
     { chain: strangersChain, rules: guardLeaving(services, input.devices) },
     { chain: helpersChain, rules: assignHelpers(services) },
+    { chain: darkChain, rules: refuseChecks(input.spec.host, services) },
     { chain: unzonedChain, rules: leaveUnzoned(services) },
     ...targets.byRules.values(),
   ].map(chainOf)
@@ -146,10 +149,6 @@ export const forwardedCounter = (service: string): string => counterName(service
 export const servedCounter = (service: string): string => counterName(service, 'served')
 /** Names of services may begin with a digit, identifiers of nft may not. */
 const counterName = (service: string, kind: string): string => `${/^\d/.test(service) ? '_' : ''}${service}-${kind}`
-
-/** Who opened connections that were forwarded: bounded, so that a flood can't fill memory. */
-const arrivalSet = (family: Family): string =>
-  `add set inet ${table} arrivals${family} { type ipv${family}_addr . ipv${family}_addr . inet_proto . inet_service; flags dynamic,timeout; size 65536; timeout 7d; }`
 
 interface Part {
   chain: string
@@ -221,6 +220,10 @@ function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
     ]),
     base('helper-prerouting', 'type filter hook prerouting priority -175', [`ct state new jump ${helpersChain}`]),
     base('helper-output', 'type filter hook output priority -175', [`ct state new jump ${helpersChain}`]),
+    base('dark-prerouting', 'type filter hook prerouting priority -160', [
+      `iifname { ${quoted(['lo', ...all])} } accept`,
+      `tcp flags & (fin | syn | rst | ack) == syn jump ${darkChain}`,
+    ]),
     base('mark-prerouting', 'type filter hook prerouting priority mangle', [
       ...(all.length > 0 ? [`iifname vmap ${perDevice('from')}`] : []),
       ...leaving,
@@ -358,12 +361,6 @@ const dnat = (to: Ip, port: number): string =>
   port === 0
     ? `dnat ${familyOf(to) === 4 ? 'ip' : 'ip6'} to ${to}`
     : `meta l4proto { tcp, udp } dnat ${familyOf(to) === 4 ? 'ip' : 'ip6'} to ${hostPort(to, port)}`
-
-/** A rule of its own: when the set is full it fails, and the rules after it go on. */
-const recordArrival = (family: Family): string => {
-  const ip = family === 4 ? 'ip' : 'ip6'
-  return `update @arrivals${family} { ${ip} saddr . ${ip} daddr . meta l4proto . th dport counter }`
-}
 
 const openKey = (address: Ip, protocol: Protocol, port: number): string => `${address} . ${protocol} . ${port}`
 

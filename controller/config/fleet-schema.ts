@@ -236,6 +236,12 @@ const egressSource = mapping({ uid: user.optional(), source: prefix.optional() }
   },
 )
 
+const checkPort = listener.transform(({ protocol, ports }, context) => {
+  if (protocol === 'tcp' && ports.from === ports.to) return ports.from
+  context.issues.push({ code: 'custom', message: 'one TCP port such as tcp/81', input: `${protocol}/${ports.from}` })
+  return z.NEVER
+})
+
 const service = mapping(
   {
     from: reference('a host'),
@@ -273,7 +279,9 @@ const service = mapping(
       { before_move: command.optional(), after_move: command.optional(), on_rollback: command.optional() },
       'a mapping with before_move, after_move and on_rollback',
     ).optional(),
-    check: command.optional().meta({ description: 'Must succeed for the move to stand, beyond the health check' }),
+    check: checkPort.optional().meta({
+      description: 'tcp/PORT by which an upstream balancer checks a host: refused on the host that is being left',
+    }),
   },
   'a mapping with from, to and listen',
 )

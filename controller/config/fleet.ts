@@ -69,8 +69,8 @@ export interface Service {
   /** Processes of the old host that connect to the service at 127.0.0.1 reach it after the move, too. */
   readonly localhost: boolean
   readonly hooks: Hooks
-  /** A shell command that must succeed for the move to stand, beyond the health check. */
-  readonly check: string | undefined
+  /** The TCP port by which an upstream balancer asks whether to send clients to a host. */
+  readonly check: number | undefined
 }
 
 export interface ServiceListener {

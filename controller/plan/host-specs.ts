@@ -16,6 +16,8 @@ export interface ServiceState {
   canary?: Canary | undefined
   /** Nobody answers: between the stop on one host and the start on the other. */
   paused?: boolean
+  /** A balancer's checks are refused on this host, for it is being left. */
+  dark?: Name
 }
 
 export type States = ReadonlyMap<Name, ServiceState>
@@ -68,6 +70,7 @@ function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSp
       canary: state.canary ?? null,
       routes: routes(input, service, host, state),
       // Only processes on the old host can have got used to it there.
+      ...(service.check !== undefined && state.dark ? { dark: { host: state.dark, port: service.check } } : {}),
       ...egressOf(input, service, host, state),
       ...(service.localhost && host === from ? { localhost: true as const } : {}),
     },
@@ -171,9 +174,10 @@ const redirected = (service: Service, { from, to }: ServiceSpec): FleetmoveError
     hint: `write it as it was and finish that move (fleetmove finalize, or fleetmove down), or give the service another name`,
   })
 
-const stateOf = ({ stage, active, canary, routes }: ServiceSpec): ServiceState => ({
+const stateOf = ({ stage, active, canary, routes, dark }: ServiceSpec): ServiceState => ({
   stage,
   active,
   ...(canary ? { canary } : {}),
+  ...(dark ? { dark: dark.host } : {}),
   ...(routes.some((route) => route.action.kind === 'pause') ? { paused: true } : {}),
 })

@@ -69,6 +69,8 @@ export interface ServiceSpec {
   /** What this host forwards is forwarded for its own processes that connect to 127.0.0.1, too. */
   localhost?: true
   egress?: Egress
+  /** The TCP port by which an upstream balancer checks the service is refused to it on this host. */
+  dark?: { host: Name; port: number }
 }
 
 /**

@@ -125,6 +125,18 @@ const cases: Record<string, RulesetInput> = {
       ],
     ),
   ),
+  dark: on(
+    spec(
+      [tunnel(1)],
+      [
+        service('web', [serve(['tcp', 80], new4), serve(['tcp', 80], new6)], {
+          ...moved,
+          dark: { host: name('new'), port: 81 },
+        }),
+        service('web-2', [serve(['tcp', 81], new4)], { ...moved, dark: { host: name('old'), port: 82 } }),
+      ],
+    ),
+  ),
   'no-services': on(spec([tunnel(1)], [])),
   'one-port-two-addresses': on(
     spec(
