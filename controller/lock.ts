@@ -1,6 +1,7 @@
 /** One operator at a time: the lock of a run, on every host that it is going to change. */
 import { randomBytes } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
+import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { Agent, HostLease } from './agents/agent.js'
 import type { Site } from './site.js'
@@ -13,14 +14,14 @@ const returnWithinMs = 10_000
 
 export class FleetLock {
   readonly id = randomBytes(6).toString('hex')
-  private readonly leases = new Map<Name, HostLease>()
+  private readonly leases = new Map<Name, { agent: Agent; lease: HostLease }>()
   private readonly timer: NodeJS.Timeout
   private released = false
 
   /** @param command what is going to be done, as it would be typed after `fleetmove` */
   constructor(private readonly command: string) {
     this.timer = setInterval(() => {
-      for (const lease of this.leases.values()) lease.renew()
+      for (const { lease } of this.leases.values()) lease.renew()
     }, renewMs)
     this.timer.unref()
   }
@@ -48,12 +49,24 @@ export class FleetLock {
   async release(): Promise<void> {
     this.released = true
     clearInterval(this.timer)
-    await Promise.allSettled([...this.leases.values()].map((lease) => lease.release()))
+    await Promise.allSettled([...this.leases.values()].map(({ lease }) => lease.release()))
+  }
+
+  /** The refusal, where a host has given the lock up: then whatever else this run says isn't so any more. */
+  async lost(): Promise<FleetmoveError | undefined> {
+    for (const [host, { agent }] of this.leases) {
+      try {
+        await this.lease(host, agent, true)
+      } catch (error) {
+        if (error instanceof FleetmoveError && error.code === 'locked') return error
+      }
+    }
+    return undefined
   }
 
   private async lease(host: Name, agent: Agent, renew: boolean): Promise<void> {
     const lease = await agent.lock({ id: this.id, owner: owner(), command: this.command, renew })
-    this.leases.set(host, lease)
+    this.leases.set(host, { agent, lease })
     void lease.lost.then(() => this.comeBack(host, agent, Date.now() + returnWithinMs))
   }
 

@@ -117,6 +117,8 @@ export async function withWorld<T>(
   const world = await openWorld(context, options)
   try {
     return await use(world)
+  } catch (error) {
+    throw (await world.lock?.lost()) ?? error
   } finally {
     await world.lock?.release()
     await closeSites([...world.sites.values(), ...world.vantages.values()])

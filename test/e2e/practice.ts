@@ -11,7 +11,8 @@ import { type Load, type LoadOptions, startLoad } from '../load/client-load.js'
 import { differences, type Snapshot, takeSnapshot } from './as-found.js'
 
 const root = join(__dirname, '..', '..')
-const main = join(process.env.FLEETMOVE_DIST ?? join(root, 'dist'), 'cli', 'main.js')
+/** The built command line, also as the practice hosts see it. */
+export const main = join(process.env.FLEETMOVE_DIST ?? join(root, 'dist'), 'cli', 'main.js')
 
 /** Why these tests can't run here; undefined where they can. */
 export function whyNot(): string | undefined {
@@ -63,13 +64,6 @@ export interface RunOptions {
   onEvent?: (event: Event) => void
 }
 
-export interface Started {
-  ended: Promise<Ended>
-  kill: () => void
-  /** After it was stopped in the controller: what entered the practice network for it has stopped too. */
-  goOn: () => void
-}
-
 export class Practice {
   private readonly loads: Load[] = []
 
@@ -88,7 +82,7 @@ export class Practice {
   }
 
   /** Starts fleetmove in the controller; `kill` is SIGKILL. */
-  start(words: string, { onEvent }: RunOptions = {}): Started {
+  start(words: string, { onEvent }: RunOptions = {}): { ended: Promise<Ended>; kill: () => void } {
     const child = this.lab.spawn('controller', [process.execPath, main, ...words.split(' '), '--json'])
     const events: Event[] = []
     let stderr = ''
@@ -105,7 +99,7 @@ export class Practice {
       child.on('error', reject)
       child.on('close', (code, signal) => resolve({ code: exitCode(code, signal), events, stderr }))
     })
-    return { ended, kill: () => void child.kill('SIGKILL'), goOn: () => void child.kill('SIGCONT') }
+    return { ended, kill: () => void child.kill('SIGKILL') }
   }
 
   /** Runs it, and throws with all that it said unless the exit code is the one given. */
