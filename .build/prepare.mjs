@@ -33,11 +33,13 @@ export const testPrograms = {
   ...demoPrograms,
   conntrack: 'conntrack',
   curl: 'curl',
+  haproxy: 'haproxy',
   iptables: 'iptables',
   ping: 'iputils-ping',
   rsync: 'rsync',
   script: 'bsdutils',
   socat: 'socat',
+  vsftpd: 'vsftpd',
 }
 
 const searched = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']

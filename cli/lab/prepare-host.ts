@@ -6,6 +6,7 @@ import { execInside, hostEnvironment } from './exec.js'
 import { type Accounts, bigFile, type HostFile, hostFiles, type LabKeys } from './host-files.js'
 import { baselineFile, hostTrees } from './lab.js'
 import { hostNetworkScript, routerNetworkScript } from './network.js'
+import { ownCommand } from './own-command.js'
 import type { LabState } from './state.js'
 import { hasNode, labTopology } from './topology.js'
 import { nodeBinary } from './visible-trees.js'
@@ -20,7 +21,8 @@ export async function prepareHost(
 ): Promise<void> {
   const trees = hostTrees(state, name)
   await hideMachine(trees.root, name)
-  for (const file of hostFiles(labTopology, name, keys, accounts)) await putFile(trees.root, file)
+  const own = hasNode(labTopology, name) ? ownCommand() : []
+  for (const file of [...hostFiles(labTopology, name, keys, accounts), ...own]) await putFile(trees.root, file)
   const script = name === labTopology.router ? routerNetworkScript(labTopology) : hostNetworkScript(labTopology, name)
   const pid = state.hosts[name]?.pid ?? 0
   const result = await execInside(pid, name, ['sh', '-s'], { input: script + servicesScript(name), timeoutMs })

@@ -1,0 +1,13 @@
+import { realpathSync } from 'node:fs'
+import type { HostFile } from './host-files.js'
+
+/**
+ * `fleetmove` as a command of the practice controller: the very program that starts the network. Nothing
+ * where it was started otherwise (by a test, from source).
+ */
+export function ownCommand(): HostFile[] {
+  const program = process.argv[1]
+  if (!program || !/\/(fleetmove|cli\/main\.js)$/.test(program)) return []
+  const words = [process.execPath, realpathSync(program)].map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
+  return [{ path: '/usr/local/bin/fleetmove', text: `#!/bin/sh\nexec ${words.join(' ')} "$@"\n`, mode: 0o755 }]
+}
