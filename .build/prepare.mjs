@@ -35,6 +35,7 @@ export const testPrograms = {
   curl: 'curl',
   haproxy: 'haproxy',
   iptables: 'iptables',
+  openssl: 'openssl',
   ping: 'iputils-ping',
   rsync: 'rsync',
   script: 'bsdutils',
