@@ -178,16 +178,17 @@ async function checking(lab, client, addresses) {
 
 /** wrk, which counts in check.lua what it is answered. */
 async function volume(lab, client, address, own) {
-  const url = address.includes(':') ? `http://[${address}]/` : `http://${address}/`
+  // With the port: without it wrk asks /etc/services, which a minimal Debian doesn't have.
+  const url = address.includes(':') ? `http://[${address}]:80/` : `http://${address}:80/`
   const wrk = lab.spawn(client, [
     ...['wrk', '-t1', `-c${wrkConnections}`, '-d300s', '--timeout', '15s', '-H', 'Connection: close'],
     ...['-s', join(root, 'test', 'load', 'check.lua'), url, '--', own, String(wrkRestMs)],
   ])
   let output = ''
-  wrk.stdout.on('data', (chunk) => {
-    output += chunk
-  })
-  wrk.stderr.resume()
+  for (const stream of [wrk.stdout, wrk.stderr])
+    stream.on('data', (chunk) => {
+      output += chunk
+    })
   const ended = new Promise((resolve) => wrk.on('close', resolve))
   return {
     endLong() {},
