@@ -81,13 +81,16 @@ export function runHook(service: Name, hook: Hook, command: string, options: Com
  */
 export async function runShell(command: string, label: string, options: CommandOptions): Promise<CommandEnd> {
   if (command.trim() === '') return { ok: true, ended: '0', output: '' }
-  const shell = ['/bin/sh', '-c', command]
+  // Node has raised its own soft limit to the hard one; with that, daemons that use select(2) or close every
+  // possible descriptor fail or crawl (systemd.exec(5), LimitNOFILE=). 1024 is what a unit or a login has.
+  const shell = ['/bin/sh', '-c', 'ulimit -S -n 1024 2>/dev/null; exec /bin/sh -c "$1"', 'sh', command]
   if (!systemdRuns()) return run(shell, label, options)
   // --scope runs the command as our own child: its environment, exit code and files are as we give them.
   const unit = `fleetmove-${label}-${randomBytes(4).toString('hex')}`
   // The agent's own OOMScoreAdjust= is not for the service.
   const unbiased = ['/bin/sh', '-c', 'echo 0 >/proc/$$/oom_score_adj; exec "$@"', 'sh', ...shell]
-  return run(['systemd-run', '--scope', '--collect', '--quiet', `--unit=${unit}`, '--', ...unbiased], label, options)
+  const described = [`--unit=${unit}`, `--description=fleetmove: ${label}`]
+  return run(['systemd-run', '--scope', '--collect', '--quiet', ...described, '--', ...unbiased], label, options)
 }
 
 async function controlUnit(action: LifecycleAction, unit: string, options: CommandOptions): Promise<CommandEnd> {

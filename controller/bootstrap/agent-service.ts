@@ -28,7 +28,7 @@ const serviceTimeoutMs = 60_000
  * Hardening ends where the work begins: the agent makes network namespaces, sets sysctls, and runs the
  * operator's own start and stop commands, which inherit what is forbidden here. So nothing that gives
  * it a file system of its own (Protect…, Private…), and no NoNewPrivileges (postfix and others need
- * their set-id helpers).
+ * their set-id helpers). No limits either: those commands' daemons keep them too.
  */
 export const unitFile = ({ runtime, agent }: InstalledAgent): string => `[Unit]
 Description=fleetmove agent
@@ -42,7 +42,6 @@ Restart=always
 RestartSec=1
 KillMode=process
 OOMScoreAdjust=-500
-LimitNOFILE=65536
 LockPersonality=yes
 KeyringMode=private
 CapabilityBoundingSet=~CAP_SYS_BOOT CAP_SYS_RAWIO CAP_MAC_ADMIN CAP_MAC_OVERRIDE CAP_WAKE_ALARM

@@ -49,6 +49,13 @@ inOwnNamespace(__filename, () => {
     })
   })
 
+  test("a command has the soft limit of open files that a login has, not Node's own", async () => {
+    const { output } = await runLifecycle(web, 'start', start('ulimit -S -n; ulimit -H -n'), options)
+    const [soft, hard] = output.split('\n').map(Number)
+    expect(hard).toBeGreaterThan(1024)
+    expect(soft).toBe(1024)
+  })
+
   test('a failure tells its exit code and the last 8 KiB', async () => {
     const end = await runLifecycle(web, 'start', start('seq 1 5000; echo the end; exit 3'), options)
     expect(end).toMatchObject({ ok: false, ended: '3' })

@@ -90,9 +90,10 @@ describe('the runtime', () => {
   })
 })
 
-it('writes a unit that keeps tunnels alive when the agent restarts', () => {
+it('writes a unit that keeps tunnels alive when the agent restarts, and sets no limit that services inherit', () => {
   const unit = unitFile({ runtime: '/r/node', agent: '/a/agent.cjs' })
   expect(unit).toContain('ExecStart=/r/node /a/agent.cjs serve\n')
   expect(unit).toContain('KillMode=process\n')
   expect(unit).not.toMatch(/^RuntimeDirectory/m)
+  expect(unit).not.toMatch(/^Limit/m)
 })
