@@ -3,31 +3,21 @@ import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 const root = join(__dirname, '..', '..')
-/** What is in the repository or would be with the next commit; without git, as in an archive, all of the tree. */
-const files = (
-  existsSync(join(root, '.git'))
-    ? execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
-    : execFileSync(
-        'find',
-        [
-          '.',
-          '-type',
-          'f',
-          '-not',
-          '-path',
-          './node_modules/*',
-          '-not',
-          '-path',
-          './dist/*',
-          '-not',
-          '-path',
-          './proto/gen/*',
-          '-printf',
-          '%P\n',
-        ],
-        { cwd: root, encoding: 'utf8' },
-      )
-)
+const listed = (program: string, ...args: string[]): string =>
+  execFileSync(program, args, { cwd: root, encoding: 'utf8' })
+const made = ['./node_modules/*', './dist/*', './proto/gen/*', './.git/*'].flatMap((path) => ['-not', '-path', path])
+
+/** What is in the repository or would be with the next commit; all of the tree in an archive, or without git. */
+function list(): string {
+  try {
+    if (existsSync(join(root, '.git'))) return listed('git', 'ls-files', '--cached', '--others', '--exclude-standard')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  return listed('find', '.', '-type', 'f', ...made, '-printf', '%P\n')
+}
+
+const files = list()
   .split('\n')
   .filter((file) => file !== '' && existsSync(join(root, file)))
 const sources = files.filter((file) => /\.(ts|mjs|cjs)$/.test(file))
