@@ -49,8 +49,9 @@ export function finalize(context: Context, options: FinalizeOptions): Promise<Fi
     const services = named.filter((service) => world.states.get(service.name)?.stage !== 'planned')
     refuseUnmoved(world, services)
     const { stragglers, established } = await survey(world, services, options.quietMs)
-    if (stragglers.length > 0 || established > 0) {
-      if (!options.force) throw gate(stragglers, established, options.quietMs)
+    const fresh = justSwitched(await readJournal(world.fleet), services, options.quietMs)
+    if (stragglers.length > 0 || established > 0 || fresh.length > 0) {
+      if (!options.force) throw gate(stragglers, established, fresh, options.quietMs)
       world.progress.note('finalize', `--force: ${established} connections by the old address are cut`)
     }
     await releaseServices(world, services)
@@ -110,7 +111,18 @@ async function survey(
   return { stragglers, established: own.reduce((sum, each) => sum + each.establishedForwarded, 0) }
 }
 
-function gate(stragglers: Straggler[], established: number, quietMs: number): FleetmoveError {
+/**
+ * Before the switch clients reached the old host straight, and left no trace as arrivals: so long as the
+ * quiet time hasn't passed since, there is nothing to conclude from their absence.
+ */
+function justSwitched(entries: readonly JournalEntry[], services: readonly Service[], quietMs: number): Name[] {
+  const since = Date.now() - quietMs
+  const isFresh = ({ name }: Service): boolean =>
+    entries.some((entry) => entry.type === 'switch' && entry.service === name && Date.parse(entry.at) > since)
+  return services.filter(isFresh).map((service) => service.name)
+}
+
+function gate(stragglers: Straggler[], established: number, fresh: readonly Name[], quietMs: number): FleetmoveError {
   const clients = new Set(stragglers.map((straggler) => straggler.client))
   const named = [...clients].slice(0, 5).join(', ')
   const more = clients.size > 5 ? ` and ${clients.size - 5} more` : ''
@@ -121,6 +133,11 @@ function gate(stragglers: Straggler[], established: number, quietMs: number): Fl
         ]
       : []),
     ...(established > 0 ? [`${established} connections by it are still open`] : []),
+    ...(fresh.length > 0
+      ? [
+          `${fresh.join(', ')} moved less than ${Math.round(quietMs / 1000)} s ago, too recently to know who still comes`,
+        ]
+      : []),
   ]
   return new FleetmoveError('gate', {
     message: parts.join('; '),
