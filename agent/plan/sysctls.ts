@@ -3,7 +3,7 @@
  * Documentation/networking/ip-sysctl.rst.
  */
 import { familyOf } from '../../proto/model/address.js'
-import type { HostSpec } from '../../proto/model/host-spec.js'
+import type { HostSpec, TunnelSpec } from '../../proto/model/host-spec.js'
 import type { Observed } from '../kernel/observed.js'
 import { isOurDevice } from './own.js'
 
@@ -24,6 +24,7 @@ const before = ({ found, observed }: Pick<Input, 'found' | 'observed'>, key: str
 const forwarding4 = (device: string): string => `net.ipv4.conf.${device}.forwarding`
 const forwarding6 = 'net.ipv6.conf.all.forwarding'
 const acceptRa = (device: string): string => `net.ipv6.conf.${device}.accept_ra`
+const allSendRedirects = 'net.ipv4.conf.all.send_redirects'
 
 /** Every key whose value decides what to set or what to put back, so that it must be observed first. */
 export function sysctlKeys(observed: Pick<Observed, 'links'>): string[] {
@@ -31,6 +32,7 @@ export function sysctlKeys(observed: Pick<Observed, 'links'>): string[] {
     forwarding6,
     // Writing `all` writes this and every device's, so each must be known to be put back.
     'net.ipv6.conf.default.forwarding',
+    allSendRedirects,
     ...observed.links.flatMap(({ name }) => [
       forwarding4(name),
       `net.ipv4.conf.${name}.rp_filter`,
@@ -55,6 +57,9 @@ export function desiredSysctls(input: Input): Record<string, string> {
     // Before the device exists its keys can't be observed; a second plan sees them.
     if (isOurDevice(device)) wanted[acceptRa(device)] = '0'
   }
+  // The kernel's WireGuard writes this itself when its device comes up (wg_open), and leaves it so. By
+  // wanting it too, what it was is kept, and put back at the end.
+  if (input.spec.tunnels.some(isKernelWireguard)) wanted[allSendRedirects] = '0'
   for (const device of input.uplinks) wanted[forwarding4(device)] = '1'
   if (usesIpv6(input.spec)) {
     for (const device of input.uplinks) {
@@ -70,6 +75,9 @@ export function desiredSysctls(input: Input): Record<string, string> {
   }
   return wanted
 }
+
+const isKernelWireguard = ({ driver, userspace }: TunnelSpec): boolean =>
+  (driver === 'wireguard' || driver === 'wireguard-l2') && !userspace
 
 const usesIpv6 = (spec: HostSpec): boolean =>
   spec.tunnels.some((tunnel) => tunnel.probe.pairs.some((pair) => familyOf(pair.local) === 6)) ||

@@ -27,6 +27,7 @@ const leaves4 = { forwarding: '0', rp_filter: '0', route_localnet: '0', src_vali
 const leaves6 = { forwarding: '0', accept_ra: '1', disable_ipv6: '0' }
 const global = {
   'net.ipv4.ip_forward': '0',
+  'net.ipv4.conf.all.send_redirects': '1',
   'net.ipv4.tcp_early_demux': '1',
   'net.ipv4.tcp_fwmark_accept': '0',
   'net.core.rmem_default': '212992',
@@ -144,6 +145,8 @@ export class FakeKernel implements Kernel {
       const link = this.links.find(({ name }) => name === step.name)
       if (!link) throw refused(step, `there is no device ${step.name}`)
       link.mtu = step.mtu
+      // wg_open
+      if (link.kind === 'wireguard' && !link.up) this.writeSysctl('net.ipv4.conf.all.send_redirects', '0')
       link.up = true
     },
 

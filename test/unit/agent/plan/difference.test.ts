@@ -51,6 +51,7 @@ const anySysctls = fc
   .record({
     all: values('0', '1'),
     fallback: values('0', '1'),
+    redirects: values('0', '1'),
     forwarding4: fc.array(values('0', '1'), { minLength: links.length, maxLength: links.length }),
     forwarding6: fc.array(values('0', '1'), { minLength: links.length, maxLength: links.length }),
     acceptRa: fc.array(values('0', '1', '2'), { minLength: links.length, maxLength: links.length }),
@@ -59,6 +60,7 @@ const anySysctls = fc
   .map((found) => ({
     'net.ipv6.conf.all.forwarding': found.all,
     'net.ipv6.conf.default.forwarding': found.fallback,
+    'net.ipv4.conf.all.send_redirects': found.redirects,
     ...Object.fromEntries(
       links.flatMap(({ name }, i) => [
         [`net.ipv4.conf.${name}.forwarding`, found.forwarding4[i]!],
@@ -178,17 +180,32 @@ describe('sysctls', () => {
     expect(settings(await new Subject().become(fleet4))).toEqual([
       'net.ipv4.conf.fm1.rp_filter=2',
       'net.ipv6.conf.fm1.accept_ra=0',
+      'net.ipv4.conf.all.send_redirects=0',
       'net.ipv4.conf.fm1.forwarding=1',
       'net.ipv4.conf.eth0.forwarding=1',
     ])
     expect(settings(await new Subject().become(fleet6))).toEqual([
       'net.ipv4.conf.fm1.rp_filter=2',
       'net.ipv6.conf.fm1.accept_ra=0',
+      'net.ipv4.conf.all.send_redirects=0',
       'net.ipv6.conf.eth0.accept_ra=2',
       'net.ipv4.conf.fm1.forwarding=1',
       'net.ipv4.conf.eth0.forwarding=1',
       'net.ipv6.conf.all.forwarding=1',
     ])
+  })
+
+  it("put back what the kernel's WireGuard has written itself, and leave it alone without one", async () => {
+    const redirects = 'net.ipv4.conf.all.send_redirects'
+    for (const value of ['0', '1']) {
+      const subject = new Subject({ ...machine, sysctls: { [redirects]: value } })
+      await subject.become(fleet4)
+      expect((await subject.kernel.observe([redirects])).sysctls).toEqual({ [redirects]: '0' })
+      await subject.become(nothing(fleet4))
+      expect((await subject.kernel.observe([redirects])).sysctls).toEqual({ [redirects]: value })
+    }
+    const userspace = spec([tunnel(1, { userspace: true })], fleet4.services)
+    expect(settings(await new Subject().become(userspace)).join()).not.toContain(redirects)
   })
 
   it('are put back when only some of them are still wanted', async () => {
