@@ -36,7 +36,8 @@ export async function prepareHost(
 
 /** Takes out of a host what the machine has and the host must not: the machine's own keys, and Node. */
 async function hideMachine(root: string, name: string): Promise<void> {
-  const hidden = ['/root/fleet.yaml']
+  // The machine may have an agent of its own, or what a torn run left.
+  const hidden = ['/root/fleet.yaml', '/usr/local/lib/fleetmove', '/var/lib/fleetmove']
   for (const kind of ['rsa', 'ecdsa', 'ed25519'])
     hidden.push(`/etc/ssh/ssh_host_${kind}_key`, `/etc/ssh/ssh_host_${kind}_key.pub`)
   if (!hasNode(labTopology, name)) {
