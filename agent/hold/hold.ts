@@ -6,9 +6,8 @@
  * there. At the end first those who wait go on, in order, then the rules go, then the listener.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
-import { explainNft } from '../kernel/nft.js'
+import { loadText } from '../kernel/nft.js'
 import { runTool, ToolFailed } from '../kernel/tool.js'
 import {
   closeHoldText,
@@ -171,7 +170,7 @@ class RunningHold implements Hold {
     let closed: HoldCounts | null = null
     let ms = 0
     await inTurn(async () => {
-      await runNft(request.runDirectory, closeHoldText(slot, request.listeners))
+      await loadText(request.runDirectory, closeHoldText(slot, request.listeners))
       ms = performance.now() - begun
       closed = (await holder?.close()) ?? null
       await removeRules(request, slot)
@@ -320,7 +319,7 @@ async function openRules(request: HoldRequest, slot: number, keys: ReadonlySet<s
     const stale = new Set([...keysIn((await listTable()) ?? '')].filter((key) => keys.has(key)))
     const { means, listeners, exceptDevices, maxMs } = request
     try {
-      return await runNft(request.runDirectory, openHoldText(means, slot, listeners, exceptDevices, maxMs, stale))
+      return await loadText(request.runDirectory, openHoldText(means, slot, listeners, exceptDevices, maxMs, stale))
     } catch (error) {
       // A stale key may expire between the listing and its deletion.
       if (attempt === 2 || stale.size === 0) throw error
@@ -354,20 +353,3 @@ const deleteTable = (): Promise<string> => runTool('nft', ['delete', 'table', 'i
 
 const keysIn = (listing: string): Set<string> =>
   new Set([...listing.matchAll(/(\S+ \. (?:tcp|udp) \. \d+) timeout /g)].map((match) => match[1]!))
-
-let loads = 0
-async function runNft(runDirectory: string, text: string): Promise<void> {
-  // Not a pipe: node's are socket pairs, which nft can't open as /dev/stdin.
-  loads += 1
-  const file = `${runDirectory}/hold-${process.pid}-${loads}.nft`
-  await mkdir(runDirectory, { recursive: true, mode: 0o700 })
-  try {
-    await writeFile(file, text, { mode: 0o600 })
-    await runTool('nft', ['-f', file])
-  } catch (error) {
-    if (!(error instanceof ToolFailed)) throw error
-    throw new FleetmoveError('kernel', { message: `nft says: ${explainNft(error.stderr, text)}`, cause: error })
-  } finally {
-    await rm(file, { force: true })
-  }
-}
