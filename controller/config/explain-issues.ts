@@ -2,8 +2,8 @@
 import type { z } from 'zod'
 import { quote } from '../../proto/parse.js'
 import type { Path } from './fleet-document.js'
-import type { IssueDetail } from './fleet-schema.js'
 import { foundAllowed, type Problem } from './problem.js'
+import type { IssueDetail } from './schema-parts.js'
 
 /** Zod's issues, as they come from parsing `data`, one problem a fault. */
 export function explainIssues(issues: readonly z.core.$ZodIssue[], data: unknown): Problem[] {

@@ -8,52 +8,18 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import { type Name, namePattern } from '../../proto/model/names.js'
 import { type Parsed, parseHostIp, parseIp, parseListener, parseName, parsePrefix, quote } from '../../proto/parse.js'
 import { parseSshTarget } from '../ssh/ssh-target.js'
-import { parseDuration } from './duration.js'
-
-/** What a custom issue carries for explain-issues.ts besides its text. */
-export interface IssueDetail {
-  /** Instead of the value as it stands in the file. */
-  found?: string
-  at?: 'key' | 'value'
-}
-
-/** Text that `parse` turns into a value. `json` goes into the JSON Schema. */
-function parsedText<T>(
-  parse: (text: string) => Parsed<T>,
-  allowed: string,
-  json: { pattern?: string; description: string },
-) {
-  return z
-    .string({ error: allowed })
-    .meta(json)
-    .transform((text, context) => {
-      const parsed = parse(text)
-      if (parsed.ok) return parsed.value
-      const params: IssueDetail = { found: parsed.found }
-      context.issues.push({ code: 'custom', message: parsed.allowed, input: text, params })
-      return z.NEVER
-    })
-}
-
-/** Text that matches a pattern as it stands. */
-const matchingText = (pattern: RegExp, allowed: string) =>
-  z.string({ error: allowed }).regex(pattern, { error: allowed })
-
-/** A mapping with these keys alone. Its text for unknown keys is the list of keys that there are. */
-const mapping = <Shape extends z.core.$ZodLooseShape>(shape: Shape, allowed: string) =>
-  z.strictObject(shape, {
-    error: (issue) => (issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : allowed),
-  })
-
-const list = <Item extends z.ZodType>(item: Item, allowed: string) =>
-  z.array(item, { error: allowed }).min(1, { error: allowed })
-
-const choice = <const Values extends readonly string[]>(values: Values) => z.enum(values, { error: values.join(', ') })
-
-const wholeNumber = (from: number, to: number) => {
-  const error = `a whole number from ${from} to ${to}`
-  return z.int({ error }).min(from, { error }).max(to, { error })
-}
+import { dns, domainName } from './dns-schema.js'
+import {
+  choice,
+  command,
+  duration,
+  type IssueDetail,
+  list,
+  mapping,
+  matchingText,
+  parsedText,
+  wholeNumber,
+} from './schema-parts.js'
 
 const name = parsedText(parseName, 'a name', {
   pattern: namePattern.source,
@@ -81,19 +47,11 @@ const sshTarget = parsedText(
   sshForm,
   { description: '[user@]host[:port]; ~/.ssh/config, agent and known_hosts are honoured' },
 )
-const duration = parsedText(parseDuration, 'a duration such as 500ms, 15s, 2m or 1h', {
-  pattern: '^[0-9]{1,9}(ms|s|m|h)$',
-  description: 'A whole number and a unit: 500ms, 15s, 2m, 1h',
-})
 const listener = parsedText(parseListener, 'tcp/PORT or udp/PORT with PORT 1 to 65535', {
   pattern: '^(tcp|udp)/[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$',
   description: 'Protocol and port or ports as clients see them: tcp/443, udp/53, tcp/30000-30100',
 })
 const port = wholeNumber(1, 65535)
-/** argv can't hold NUL (execve(2)). */
-const command = matchingText(/\S/, 'a shell command').refine((text) => !text.includes('\0'), {
-  error: 'a shell command',
-})
 
 const hostAddress = z.union(
   [
@@ -261,6 +219,9 @@ const service = mapping(
     run: mapping({ start: command, stop: command }, 'a mapping with start and stop').optional(),
     health,
     wave: wholeNumber(1, 1000).default(1),
+    names: list(domainName, 'a list of one domain name or more')
+      .optional()
+      .meta({ description: 'The names by which clients find the service: what fleetmove dns asks for and changes' }),
     after: list(reference('a service'), 'a list of one service or more')
       .optional()
       .meta({ description: 'Services that must have moved before this one' }),
@@ -299,6 +260,7 @@ export const fleetEntry = mapping(
     hosts: named(host, 'hosts'),
     tunnel: tunnel.prefault({}),
     services: named(service, 'services'),
+    dns: dns.prefault({}),
     vantages: z.record(name, vantage, { error: 'a mapping of names to vantages' }).optional(),
   },
   'a mapping with fleet, hosts and services',

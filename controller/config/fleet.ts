@@ -11,6 +11,7 @@ export interface Fleet {
   /** In the file's order, as are services and vantages. */
   readonly hosts: ReadonlyMap<Name, Host>
   readonly tunnel: Tunnel
+  readonly dns: DnsSettings
   readonly services: ReadonlyMap<Name, Service>
   readonly vantages: ReadonlyMap<Name, Vantage>
 }
@@ -38,6 +39,23 @@ export interface Tunnel {
   readonly driver: TunnelDriver | 'auto'
 }
 
+export interface DnsSettings {
+  /** Whom to ask; undefined: this machine's own resolvers and well-known public ones. */
+  readonly resolvers: readonly NameServer[] | undefined
+  /** What a record's time to live is lowered to before it is changed. */
+  readonly ttlSeconds: number
+  /** How records are changed; undefined: by the operator alone. */
+  readonly means:
+    | { readonly kind: 'update'; readonly server: NameServer | undefined; readonly key: string }
+    | { readonly kind: 'hook'; readonly command: string }
+    | undefined
+}
+
+export interface NameServer {
+  readonly ip: Ip
+  readonly port: number
+}
+
 export interface Service {
   readonly name: Name
   readonly from: Name
@@ -58,6 +76,8 @@ export interface Service {
   readonly health: Health
   /** Services move in ascending order of waves; 1 or more. */
   readonly wave: number
+  /** Domain names in lower case without the last dot, by which clients find the service. */
+  readonly names: readonly string[]
   /** Services that must have moved before this one; without cycles, and in no later wave. */
   readonly after: readonly Name[]
   /** Absolute paths that are copied from old to new. */

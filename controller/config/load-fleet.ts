@@ -8,7 +8,7 @@ import { checkOrder } from './check-order.js'
 import { checkReferences } from './check-references.js'
 import { draftOf } from './draft.js'
 import { explainIssues } from './explain-issues.js'
-import type { Fleet, Host, Lifecycle, Service, Vantage } from './fleet.js'
+import type { DnsSettings, Fleet, Host, Lifecycle, Service, Vantage } from './fleet.js'
 import { type PlacedProblem, readDocument } from './fleet-document.js'
 import { type FleetEntry, fleetEntry, type ServiceEntry } from './fleet-schema.js'
 import { pathText } from './problem.js'
@@ -101,9 +101,19 @@ function fleetOf(entry: FleetEntry): Fleet {
       (name, { ssh, become, addresses, direct }): Host => ({ name, ssh, become, addresses, direct }),
     ),
     tunnel: entry.tunnel,
+    dns: dnsOf(entry.dns),
     services: byName(entry.services, serviceOf),
     vantages: byName(entry.vantages ?? {}, (name, { ssh }): Vantage => ({ name, ssh })),
   }
+}
+
+function dnsOf({ resolvers, ttl, update, hook }: FleetEntry['dns']): DnsSettings {
+  const means: DnsSettings['means'] = update
+    ? { kind: 'update', server: update.server, key: update.key }
+    : hook === undefined
+      ? undefined
+      : { kind: 'hook', command: hook }
+  return { resolvers, ttlSeconds: Math.max(1, Math.round(ttl / 1000)), means }
 }
 
 function serviceOf(name: Name, entry: ServiceEntry): Service {
@@ -126,6 +136,7 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
     lifecycle: lifecycleOf(entry),
     health: entry.health,
     wave: entry.wave,
+    names: entry.names ?? [],
     after: entry.after ?? [],
     data: entry.data ?? [],
     egress: entry.egress,

@@ -119,6 +119,7 @@ describe('a sound file', () => {
       lifecycle: undefined,
       health: { kind: 'tcp' },
       wave: 1,
+      names: [],
       after: [],
       data: [],
       egress: undefined,
@@ -260,7 +261,7 @@ describe('text that is no fleet', () => {
         '1:1: services: found nothing, allowed a mapping of names to services',
         '1:8: fleet: found "F", allowed a name of 1 to 32 characters of a-z, 0-9 and -, beginning with a letter or digit',
         '2:8: hosts: found an empty mapping, allowed one of the hosts or more',
-        '3:1: 1: found the unknown key "1", allowed fleet, hosts, tunnel, services, vantages',
+        '3:1: 1: found the unknown key "1", allowed fleet, hosts, tunnel, services, dns, vantages',
         '4:1: found the key "1" a second time, allowed once (the first is on line 3)',
       ],
     ],
@@ -300,7 +301,7 @@ describe('text that is no fleet', () => {
 describe('what a key may hold', () => {
   const nameForm = 'a name of 1 to 32 characters of a-z, 0-9 and -, beginning with a letter or digit'
   const serviceKeys =
-    'from, to, listen, addresses, strategy, hold, drain, drain_then, unit, container, run, health, wave, after, data, egress, egress_from, localhost, hooks, check'
+    'from, to, listen, addresses, strategy, hold, drain, drain_then, unit, container, run, health, wave, names, after, data, egress, egress_from, localhost, hooks, check'
   it.each<[string, string, string[]]>([
     ['a number for a name', small().replace('fleet: f', 'fleet: 7'), ['1:8: fleet: found 7, allowed a name']],
     ['a service name', small().replace('web:', 'Web_1:'), [`6:3: services.Web_1: found "Web_1", allowed ${nameForm}`]],
@@ -351,7 +352,7 @@ describe('what a key may hold', () => {
       'a misspelt part',
       `${small()}tunel: { port: 1 }\n`,
       [
-        '10:1: tunel: found the unknown key "tunel", allowed fleet, hosts, tunnel, services, vantages; did you mean "tunnel"?',
+        '10:1: tunel: found the unknown key "tunel", allowed fleet, hosts, tunnel, services, dns, vantages; did you mean "tunnel"?',
       ],
     ],
     [
