@@ -6,4 +6,6 @@ export interface GlobalOptions {
   verbose: boolean
   /** Milliseconds; undefined: as long as it takes. */
   timeout: number | undefined
+  /** Milliseconds; of the commands that change something. */
+  confirmTimeout?: number
 }

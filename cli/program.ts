@@ -35,7 +35,7 @@ function buildProgram(): Command {
     '\nA move: fleetmove up, change DNS at leisure, fleetmove advance, wait, fleetmove finalize.\nPractise first: fleetmove lab up\n\nExit codes: 0 done, 1 error, 2 changes pending, 3 rolled back, 4 locked, 5 verification failed, 6 waiting on a gate, 64 bad usage.',
   )
 
-  common(program, 'up', 'agents, tunnels, forwarding new -> old, verified').action(
+  changing(program, 'up', 'agents, tunnels, forwarding new -> old, verified').action(
     lazily(async (_names, options) => (await import('./commands/up.js')).runUp(options)),
   )
   common(program, 'verify', 'probes that prove the path and the source address')
@@ -44,7 +44,7 @@ function buildProgram(): Command {
   common(program, 'status', 'where every service stands')
     .argument('[service...]')
     .action(lazily(async (names, options) => (await import('./commands/status.js')).runStatus(names, options)))
-  common(program, 'advance', 'switch services to their new hosts, one after another')
+  changing(program, 'advance', 'switch services to their new hosts, one after another')
     .argument('[service...]', 'which; or --wave N, or --all')
     .option('--all', 'every service, in the order of waves', false)
     .option('--wave <n>', 'the services of one wave', wholeNumber)
@@ -60,10 +60,10 @@ function buildProgram(): Command {
         (await import('./commands/advance.js')).runAdvance(names, options),
       ),
     )
-  common(program, 'rollback', 'back to the old host, from any stage before finalized')
+  changing(program, 'rollback', 'back to the old host, from any stage before finalized')
     .argument('<service...>')
     .action(lazily(async (names, options) => (await import('./commands/advance.js')).runRollback(names, options)))
-  common(program, 'finalize', 'leave the hosts as they were found, once nobody arrives by the old address')
+  changing(program, 'finalize', 'leave the hosts as they were found, once nobody arrives by the old address')
     .argument('[service...]')
     .option('--force', 'even while clients still arrive by the old address', false)
     .option('--quiet <time>', 'how long nobody may have arrived by the old address', '1h')
@@ -72,7 +72,7 @@ function buildProgram(): Command {
         (await import('./commands/finalize.js')).runFinalize(names, options),
       ),
     )
-  common(program, 'down', 'abandon the move: services back on old, hosts as they were found').action(
+  changing(program, 'down', 'abandon the move: services back on old, hosts as they were found').action(
     lazily(async (_names, options) => (await import('./commands/down.js')).runDown(options)),
   )
   common(program, 'unlock', 'take away the lock of a run that is dead')
@@ -124,6 +124,15 @@ function common(program: Command, name: string, description: string): Command {
     .option('-v, --verbose', 'tell every step', false)
 }
 
+/** The options of commands that change hosts. */
+function changing(program: Command, name: string, description: string): Command {
+  return common(program, name, description).option(
+    '--confirm-timeout <time>',
+    'hosts undo alone what is not confirmed in time (default: 60s)',
+    trialTime,
+  )
+}
+
 function wholeNumber(text: string): number {
   if (/^[1-9]\d{0,5}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('a whole number from 1 is needed.')
@@ -139,4 +148,11 @@ function duration(text: string): number {
   const match = /^(\d{1,9})(ms|s|m|h)$/.exec(text)
   if (match) return Number(match[1]) * units[match[2]!]!
   throw new InvalidArgumentError('a time such as 500ms, 30s, 10m or 1h is needed.')
+}
+
+/** As much as agents take (agent/requests.ts). */
+function trialTime(text: string): number {
+  const ms = duration(text)
+  if (ms >= 1000 && ms <= 3_600_000) return ms
+  throw new InvalidArgumentError('a time from 1s to 1h is needed.')
 }

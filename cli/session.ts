@@ -7,6 +7,9 @@ import { askSecret } from './ask-secret.js'
 import type { GlobalOptions } from './global-options.js'
 import { progressFor } from './render/progress.js'
 
+/** How long an agent waits for our confirmation: long enough for a check over a slow line. */
+const defaultConfirmMs = 60_000
+
 /** Loads the fleet and runs `use` within the time that the operator gave. */
 export async function withFleet<T>(options: GlobalOptions, use: (context: Context) => Promise<T>): Promise<T> {
   const fleet = await loadFleet(options.file)
@@ -14,9 +17,11 @@ export async function withFleet<T>(options: GlobalOptions, use: (context: Contex
   const context: Context = {
     fleet,
     progress,
+    confirmWithinMs: options.confirmTimeout ?? defaultConfirmMs,
     site: {
       askSecret: process.stdin.isTTY && process.stderr.isTTY ? askSecret : undefined,
       log: (host, message) => progress.detail(host, message),
+      call: (host, name) => progress.call(host, name),
     },
   }
   return options.timeout === undefined ? use(context) : within(options.timeout, use(context))

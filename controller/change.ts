@@ -8,9 +8,6 @@ import { hostSpecs, type ServiceState } from './plan/host-specs.js'
 import type { TunnelPair } from './plan/tunnel-pair.js'
 import { agentOf, type World } from './world.js'
 
-/** How long an agent waits for our confirmation: long enough for a check over a slow line. */
-const confirmWithinMs = 60_000
-
 export interface Change {
   /** Services whose state changes. */
   states?: ReadonlyMap<Name, ServiceState>
@@ -59,7 +56,7 @@ async function changeNow(world: World, { states, pairs, check, mend }: Change): 
   const confirmed = new Set<Name>()
   try {
     await inParallel(changed, async (spec) => {
-      const { steps } = await agentOf(world, spec.host).apply(spec, confirmWithinMs)
+      const { steps } = await agentOf(world, spec.host).apply(spec, world.confirmWithinMs)
       for (const step of steps) world.progress.detail(spec.host, step)
     })
     await check?.(wanted)
@@ -79,7 +76,7 @@ async function changeNow(world: World, { states, pairs, check, mend }: Change): 
 }
 
 async function makeSure(world: World, host: Name): Promise<void> {
-  const { steps } = await agentOf(world, host).apply(world.specs.get(host)!, confirmWithinMs)
+  const { steps } = await agentOf(world, host).apply(world.specs.get(host)!, world.confirmWithinMs)
   if (steps.length > 0) world.progress.note(host, `put back what had changed: ${steps.join('; ')}`)
 }
 
@@ -101,7 +98,7 @@ async function takeBack(
       if (!confirmed.has(host)) return void (await agent.revert(generation))
       const before = world.specs.get(host) ?? { ...changed[0]!, host, tunnels: [], services: [] }
       const spec = { ...before, generation: world.generation }
-      await agent.apply(spec, confirmWithinMs)
+      await agent.apply(spec, world.confirmWithinMs)
       await agent.confirm(spec.generation)
       world.specs.set(host, spec)
     }),
@@ -111,7 +108,7 @@ async function takeBack(
     const reason = result.reason instanceof FleetmoveError ? result.reason.message : String(result.reason)
     world.progress.note(
       changed[i]!.host,
-      `can't be told to take the change back (${reason}); what isn't confirmed it undoes alone within ${confirmWithinMs / 1000} s`,
+      `can't be told to take the change back (${reason}); what isn't confirmed it undoes alone within ${world.confirmWithinMs / 1000} s`,
     )
   })
 }

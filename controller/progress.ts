@@ -6,6 +6,8 @@ export interface Progress {
   note(subject: string, text: string): void
   /** Worth knowing with -v only. */
   detail(subject: string, text: string): void
+  /** A host's agent is about to be asked this; the returned function tells that the call is over. With -v only. */
+  call(host: string, name: string): (failed: boolean) => void
 }
 
 /** Tells of `work` from its beginning to its end; of a failure too. */

@@ -12,7 +12,7 @@ import {
   type ReachOptions,
   reachHost,
 } from './bootstrap/bootstrap-host.js'
-import { openChannel } from './bootstrap/channel.js'
+import { type AgentChannel, openChannel } from './bootstrap/channel.js'
 import type { AskSecret } from './ssh/ask-secret.js'
 import { asRoot, type Become } from './ssh/become.js'
 import { connectSsh } from './ssh/connect.js'
@@ -28,6 +28,8 @@ export interface SiteOptions {
   askSecret: AskSecret | undefined
   /** Told of assumptions, for -v. */
   log: (host: string, message: string) => void
+  /** Told of each call to an agent before it is sent; what it returns, when that call is over. */
+  call: (host: string, name: string) => (failed: boolean) => void
 }
 
 export class Site {
@@ -39,12 +41,13 @@ export class Site {
     private readonly target: SiteTarget,
     private readonly options: ReachOptions,
     private readonly reached: ReachedHost,
+    private readonly call: SiteOptions['call'],
   ) {}
 
   /** Connects and collects facts; changes nothing on the host. */
-  static async connect(target: SiteTarget, { askSecret, log }: SiteOptions): Promise<Site> {
+  static async connect(target: SiteTarget, { askSecret, log, call }: SiteOptions): Promise<Site> {
     const options = { askSecret, log: (message: string) => log(target.name, message) }
-    return new Site(target, options, await reachHost({ ...target, host: target.name }, options))
+    return new Site(target, options, await reachHost({ ...target, host: target.name }, options), call)
   }
 
   get name(): Name {
@@ -64,7 +67,7 @@ export class Site {
     if (!this.opened && socket && runningAgent !== '') {
       const expected = await expectedAgent(this.reached)
       if (expected.agent.includes(`/agent-${runningAgent}/`)) {
-        this.opened = grpcAgent(this.name, await openChannel(this.reached.root, expected), () => this.lockId)
+        this.opened = this.talk(await openChannel(this.reached.root, expected))
       } else if (!replacing) {
         throw new FleetmoveError('conflict', {
           message: "the agent that runs there is another version's",
@@ -79,7 +82,7 @@ export class Site {
   /** Uploads what is missing, starts the agent if this version isn't running, and opens it. */
   async install(): Promise<{ agent: Agent; bytes: number; started: boolean }> {
     const { installed, sent, service } = await installHost(this.reached)
-    this.opened ??= grpcAgent(this.name, await openChannel(this.reached.root, installed), () => this.lockId)
+    this.opened ??= this.talk(await openChannel(this.reached.root, installed))
     return { agent: this.opened, bytes: sent, started: service === 'started' }
   }
 
@@ -88,7 +91,7 @@ export class Site {
     const connection = await connectSsh(this.target.ssh, { ...this.options, host: this.name })
     try {
       const root = asRoot(connection, this.target.become, this.options.askSecret)
-      const agent = grpcAgent(this.name, await openChannel(root, await expectedAgent(this.reached)), () => this.lockId)
+      const agent = this.talk(await openChannel(root, await expectedAgent(this.reached)))
       try {
         return await use(agent)
       } finally {
@@ -97,6 +100,10 @@ export class Site {
     } finally {
       await connection.close()
     }
+  }
+
+  private talk(channel: AgentChannel): GrpcAgent {
+    return grpcAgent(this.name, channel, { lockId: () => this.lockId, call: (name) => this.call(this.name, name) })
   }
 
   /** Whether anything of ours is on the host. */

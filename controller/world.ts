@@ -17,11 +17,14 @@ export interface Context {
   fleet: Fleet
   progress: Progress
   site: SiteOptions
+  /** After so long hosts undo alone what this run hasn't confirmed, in ms. */
+  confirmWithinMs: number
 }
 
 export interface World {
   fleet: Fleet
   progress: Progress
+  confirmWithinMs: number
   sites: Map<Name, Site>
   /** Places from which probes are sent, beside this machine. */
   vantages: Map<Name, Site>
@@ -55,7 +58,7 @@ export interface OpenOptions {
  * @throws FleetmoveError, or an AggregateError with one for each host in the way.
  */
 export async function openWorld(
-  { fleet, progress, site }: Context,
+  { fleet, progress, site, confirmWithinMs }: Context,
   { lock, replacing = false, judge = () => [] }: OpenOptions = {},
 ): Promise<World> {
   const sites = new Map<Name, Site>()
@@ -80,6 +83,7 @@ export async function openWorld(
     const world: World = {
       fleet,
       progress,
+      confirmWithinMs,
       sites,
       vantages,
       agents: new Map(),

@@ -3,7 +3,7 @@ import type { Progress } from '../../controller/progress.js'
 import { styleFor } from './style.js'
 
 export function progressFor(options: { json: boolean; verbose: boolean }): Progress {
-  return options.json ? jsonProgress() : lineProgress(options.verbose)
+  return options.json ? jsonProgress(options.verbose) : lineProgress(options.verbose)
 }
 
 /** A terminal shows what is under way in its last line; a pipe gets whole lines only. */
@@ -46,10 +46,18 @@ function lineProgress(verbose: boolean): Progress {
     detail: (subject, text) => {
       if (verbose) line(' ', subject, style('dim', text))
     },
+    call(host, name) {
+      const begun = performance.now()
+      return (failed) => {
+        if (!verbose) return
+        const ms = (performance.now() - begun).toFixed(0)
+        line(' ', host, style('dim', `${name}${failed ? ' failed' : ''} ${ms} ms`))
+      }
+    },
   }
 }
 
-function jsonProgress(): Progress {
+function jsonProgress(verbose: boolean): Progress {
   const write = (event: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(event)}\n`)
   return {
     begin(subject, what) {
@@ -60,5 +68,15 @@ function jsonProgress(): Progress {
     },
     note: (subject, text) => write({ type: 'note', subject, text }),
     detail: (subject, text) => write({ type: 'detail', subject, text }),
+    call(host, name) {
+      if (!verbose) return () => {}
+      const begun = performance.now()
+      write({ type: 'call', subject: host, what: name, state: 'sent' })
+      return (failed) =>
+        write({
+          ...{ type: 'call', subject: host, what: name, state: failed ? 'failed' : 'answered' },
+          ms: Math.round(performance.now() - begun),
+        })
+    },
   }
 }

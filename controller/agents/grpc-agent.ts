@@ -1,5 +1,5 @@
 /** The Agent interface over gRPC. */
-import { type ClientReadableStream, InterceptingCall, type Interceptor, type ServiceError } from '@grpc/grpc-js'
+import { type ClientReadableStream, InterceptingCall, type Interceptor, type ServiceError, status } from '@grpc/grpc-js'
 import { decodeHostSpec, encodeHostSpec } from '../../proto/codec.js'
 import { errorFromStatus } from '../../proto/error-wire.js'
 import {
@@ -34,6 +34,31 @@ const bearing =
       },
     })
 
+/** Around every call, unary or streaming: nothing goes to the host before it was told. */
+const telling =
+  (call: (name: string) => (failed: boolean) => void): Interceptor =>
+  (options, next) => {
+    const over = call(nameOf(options.method_definition.path))
+    return new InterceptingCall(next(options), {
+      // What isn't named here is passed on as it comes.
+      start: (metadata, _listener, start) =>
+        start(metadata, {
+          onReceiveStatus: (ended, pass) => {
+            // A stream is ended by us when its work is done.
+            over(ended.code !== status.OK && ended.code !== status.CANCELLED)
+            pass(ended)
+          },
+        }),
+    })
+  }
+
+export interface CallOptions {
+  /** Of this run's lock on the host, '' while there is none; asked anew for each call. */
+  lockId: () => string
+  /** Told of each call before it is sent; what it returns, when that call is over. */
+  call: (name: string) => (failed: boolean) => void
+}
+
 export interface GrpcAgent extends Agent {
   close(): Promise<void>
 }
@@ -45,9 +70,8 @@ const inspectMs = 900_000
 /** On top of a call's own time: for the way there and back. */
 const graceMs = 10_000
 
-/** @param lockId of this run's lock on the host, '' while there is none; asked anew for each call */
-export function grpcAgent(host: Name, channel: AgentChannel, lockId: () => string = () => ''): GrpcAgent {
-  const interceptors = [bearing(lockId)]
+export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: CallOptions): GrpcAgent {
+  const interceptors = [telling(call), bearing(lockId)]
   const client = new AgentClient(channel.address, channel.credentials, { ...channel.options, interceptors })
   const fail = (error: ServiceError, call: string): Error => {
     const known = errorFromStatus(error, host, call)

@@ -56,7 +56,7 @@ export class DataHost {
       ...{ options: { 'grpc.default_authority': 'localhost', 'grpc.use_local_subchannel_pool': 1 } },
       ...{ failure: () => undefined, close: async () => {} },
     }
-    this.client = grpcAgent(name(this.side), channel)
+    this.client = grpcAgent(name(this.side), channel, { lockId: () => '', call: () => () => {} })
     if ((await this.client.hello()).confirmed) return
     const wanted: HostSpec = { ...spec([this.tunnel], []), host: name(this.side) }
     await this.client.apply(wanted, 30_000)
