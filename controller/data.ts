@@ -7,7 +7,7 @@ import type { Agent, ServedData } from './agents/agent.js'
 import type { Fleet, Service } from './config/fleet.js'
 import { enough } from './plan/copy-passes.js'
 import { pairKey } from './plan/tunnel-pair.js'
-import { timed } from './progress.js'
+import { type Running, timed } from './progress.js'
 import { agentOf, type World } from './world.js'
 
 export interface CopyOptions {
@@ -32,7 +32,6 @@ export interface Written {
 
 /** What was found to differ after the last copy: one more round mends what a slow end of the service wrote. */
 const finalRounds = 2
-const tellMs = 5000
 
 /** Whether a service has directories that are copied from or to this host: then it needs rsync. */
 export const copiesData = (fleet: Fleet, host: Name): boolean =>
@@ -167,28 +166,32 @@ function pull(copy: Copy, served: ServedData, mode: 'live' | 'final' | 'check'):
     mode === 'check'
       ? `${result.differencesTotal || 'no'} differences`
       : `${result.transferredFiles} of ${result.files} files, ${bytes(result.literalBytes)} new of ${bytes(result.totalBytes)}`
-  const work = async (): Promise<DataResult> => {
-    const result = await target.pullData(request, teller(world, service))
+  const work = async (running: Running): Promise<DataResult> => {
+    const result = await target.pullData(request, teller(running))
     for (const note of result.notes) world.progress.detail(service.name, note)
     return result
   }
   return timed(world.progress, service.name, `${words[mode]}, to ${target.host}`, work, told)
 }
 
-/** A word every few seconds, for copies that take longer. */
-function teller(world: World, service: Service): (progress: DataProgress) => void {
-  let told = performance.now()
-  return ({ directory, bytes: done, percent, bytesPerSecond, filesLeft, filesKnown, counted }) => {
-    if (performance.now() - told < tellMs) return
-    told = performance.now()
+/** How far a directory's copy is, and how long it may still take. */
+const teller =
+  (running: Running) =>
+  ({ directory, bytes: done, percent, bytesPerSecond, filesLeft, filesKnown, counted }: DataProgress): void => {
     const total = percent > 0 ? (done * 100) / percent : 0
     // Of a directory that was copied before, most bytes are there: then only the files say how far it is.
-    const left =
-      counted && total > done && bytesPerSecond > 0 ? `, ${seconds((total - done) / bytesPerSecond)} left at most` : ''
+    const known = counted && total > done && bytesPerSecond > 0
+    const remainingMs = known ? Math.round(((total - done) * 1000) / bytesPerSecond) : undefined
+    const left = remainingMs === undefined ? '' : `, ${seconds(remainingMs / 1000)} left at most`
     const files = `${filesLeft} of ${filesKnown}${counted ? '' : ' or more'} files left`
-    world.progress.note(service.name, `${directory}: ${bytes(done)}, ${bytes(bytesPerSecond)}/s, ${files}${left}`)
+    running.update(`${directory}: ${bytes(done)}, ${bytes(bytesPerSecond)}/s, ${files}${left}`, {
+      bytes: done,
+      bytesPerSecond,
+      filesLeft,
+      filesKnown,
+      ...(remainingMs === undefined ? {} : { remainingMs }),
+    })
   }
-}
 
 function tunnelBetween(world: World, from: Name, to: Name): number {
   const pair = world.pairs.find((known) => pairKey(known.a, known.b) === pairKey(from, to))

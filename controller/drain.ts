@@ -21,11 +21,16 @@ export async function drain(world: World, service: Service, origin: Name, atMost
       end('nobody left')
       return 0
     }
+    const top = clients.slice(0, 3).map(({ client, connections }) => `${client} (${connections})`)
     if (Date.now() >= deadline) {
-      const top = clients.slice(0, 3).map(({ client, connections }) => `${client} (${connections})`)
       end(`${established} left after ${(limitMs / 1000).toFixed(0)} s: ${top.join(', ')}`)
       return established
     }
+    const remainingMs = deadline - Date.now()
+    end.update(`${established} connections, ${Math.ceil(remainingMs / 1000)} s left: ${top.join(', ')}`, {
+      established,
+      remainingMs,
+    })
     await new Promise((resolve) => setTimeout(resolve, Math.min(pollMs, Math.max(0, deadline - Date.now()))))
   }
 }

@@ -1,7 +1,17 @@
+/** Something that is under way. Called, it ends, with a word on how. */
+export interface Running {
+  (result?: string): void
+  /**
+   * How far it is; may be called as often as it changes.
+   * @param figures the same for programs, e.g. `{ bytes: 4096, bytesPerSecond: 1024, remainingMs: 2000 }`
+   */
+  update(text: string, figures?: Readonly<Record<string, number>>): void
+}
+
 /** What a use case tells while it works; the CLI decides how it looks. */
 export interface Progress {
-  /** Something began; the returned function ends it, with a word on how. `subject` is a host or a service. */
-  begin(subject: string, what: string): (result?: string) => void
+  /** Something began. `subject` is a host or a service. */
+  begin(subject: string, what: string): Running
   /** Worth knowing, and no step of its own. */
   note(subject: string, text: string): void
   /** Worth knowing with -v only. */
@@ -15,12 +25,12 @@ export async function timed<T>(
   progress: Progress,
   subject: string,
   what: string,
-  work: () => Promise<T>,
+  work: (running: Running) => Promise<T>,
   result: (value: T) => string | undefined = () => undefined,
 ): Promise<T> {
   const end = progress.begin(subject, what)
   try {
-    const value = await work()
+    const value = await work(end)
     end(result(value))
     return value
   } catch (error) {

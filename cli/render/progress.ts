@@ -6,17 +6,33 @@ export function progressFor(options: { json: boolean; verbose: boolean }): Progr
   return options.json ? jsonProgress(options.verbose) : lineProgress(options.verbose)
 }
 
+/** A terminal is redrawn this often at the most; a pipe and a log get a line more rarely. */
+const redrawMs = 100
+const lineMs = 5000
+const jsonMs = 1000
+
+/** @returns whether the time since the last time that it said so is over; the first time after `every` ms. */
+function paced(every: number): () => boolean {
+  let last = performance.now()
+  return () => {
+    const due = performance.now() - last >= every
+    if (due) last = performance.now()
+    return due
+  }
+}
+
 /** A terminal shows what is under way in its last line; a pipe gets whole lines only. */
 function lineProgress(verbose: boolean): Progress {
   const style = styleFor(process.stderr)
   const live = process.stderr.isTTY === true
-  const running: string[] = []
+  const running: { label: string }[] = []
   const width = (): number => process.stderr.columns ?? 80
   const clear = (): void => {
     if (live) process.stderr.write('\r\x1b[K')
   }
   const show = (): void => {
-    if (live && running.length > 0) process.stderr.write(style('dim', `… ${running.join(', ')}`.slice(0, width() - 1)))
+    const labels = running.map(({ label }) => label)
+    if (live && labels.length > 0) process.stderr.write(style('dim', `… ${labels.join(', ')}`.slice(0, width() - 1)))
   }
   const line = (mark: string, subject: string, text: string): void => {
     clear()
@@ -26,12 +42,12 @@ function lineProgress(verbose: boolean): Progress {
   return {
     begin(subject, what) {
       const begun = performance.now()
-      const label = `${subject}: ${what}`
-      running.push(label)
+      const own = { label: `${subject}: ${what}` }
+      running.push(own)
       clear()
       show()
-      return (result) => {
-        running.splice(running.indexOf(label), 1)
+      const end = (result?: string): void => {
+        running.splice(running.indexOf(own), 1)
         const failed = result === 'failed'
         const seconds = ((performance.now() - begun) / 1000).toFixed(1)
         const mark = failed ? style('red', '✗') : style('green', '✓')
@@ -41,6 +57,15 @@ function lineProgress(verbose: boolean): Progress {
           `${what}${result ? ` ${failed ? style('red', result) : result}` : ''} ${style('dim', `${seconds} s`)}`,
         )
       }
+      const due = paced(live ? redrawMs : lineMs)
+      const update = (text: string): void => {
+        if (!due()) return
+        own.label = `${subject}: ${what}: ${text}`
+        if (!live) line(style('yellow', '·'), subject, text)
+        clear()
+        show()
+      }
+      return Object.assign(end, { update })
     },
     note: (subject, text) => line(style('yellow', '·'), subject, text),
     detail: (subject, text) => {
@@ -63,8 +88,16 @@ function jsonProgress(verbose: boolean): Progress {
     begin(subject, what) {
       const begun = performance.now()
       write({ type: 'begin', subject, what })
-      return (result) =>
-        write({ type: 'end', subject, what, result: result ?? null, ms: Math.round(performance.now() - begun) })
+      const due = paced(jsonMs)
+      return Object.assign(
+        (result?: string) =>
+          write({ type: 'end', subject, what, result: result ?? null, ms: Math.round(performance.now() - begun) }),
+        {
+          update: (text: string, figures: Readonly<Record<string, number>> = {}) => {
+            if (due()) write({ type: 'update', subject, what, text, ...figures })
+          },
+        },
+      )
     },
     note: (subject, text) => write({ type: 'note', subject, text }),
     detail: (subject, text) => write({ type: 'detail', subject, text }),

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { credentials, type ServiceError, status } from '@grpc/grpc-js'
 import { AgentClient, type HelloReply, type HostSpec } from '../../proto/gen/fleetmove.js'
-import { Practice, type Run, withRoot } from './fixtures/practice.js'
+import { type Ended, Practice, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 
@@ -24,7 +24,7 @@ interface Told {
   message: string
   hint?: string
 }
-const errors = ({ json }: Run): Told[] => json.filter(({ type }) => type === 'error') as unknown as Told[]
+const errors = ({ events }: Ended): Told[] => events.filter(({ type }) => type === 'error') as unknown as Told[]
 
 withRoot('bad input', () => {
   let practice: Practice
@@ -38,7 +38,7 @@ withRoot('bad input', () => {
     Promise.all(all.map(async (host) => [await practice.lab.changedFiles(host), await practice.lab.hostState(host)]))
 
   /** Runs a command that must fail and change nothing on any host. */
-  async function refused(code: number, ...args: string[]): Promise<Run> {
+  async function refused(code: number, ...args: string[]): Promise<Ended> {
     const before = await everything()
     const run = await practice.fleetmove(...args)
     expect({ code: run.code, stderr: run.stderr }).toEqual({ code, stderr: expect.any(String) })
@@ -69,7 +69,7 @@ withRoot('bad input', () => {
       await practice.fleet(text)
       const run = await refused(64, 'up', '--json')
       const told = errors(run)
-      expect(told.length).toBe(run.json.length)
+      expect(told.length).toBe(run.events.length)
       expect(new Set(told.map(({ code }) => code))).toEqual(new Set(['usage']))
       expect(told.map(({ message }) => message).join('\n')).toMatch(/fleet\.yaml:4:36/)
     })
@@ -133,7 +133,7 @@ withRoot('bad input', () => {
       const before = await everything()
       await practice.shell('old1', 'mv /usr/sbin/nft /root/nft.hidden')
       await practice.shell('new1', 'umount /dev/net/tun && rm /dev/net/tun')
-      let run: Run
+      let run: Ended
       try {
         run = await practice.fleetmove('up', '--json')
       } finally {

@@ -1,6 +1,6 @@
 /** An HAProxy in front of both hosts: advance makes it leave the old one by itself, and no request fails. */
 import { spawnSync } from 'node:child_process'
-import { Practice, waitFor, withRoot } from './fixtures/practice.js'
+import { Practice, until, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 
@@ -43,7 +43,7 @@ END`,
     practice.spawn('client2', ['haproxy', '-db', '-f', '/run/balancer/conf'])
     await practice.fleet(fleet)
     await practice.must('up', '--json')
-    await waitFor('the balancer', async () => (await practice.shell('client2', 'ss -Hltn sport = 8000')) !== '')
+    await until('the balancer', async () => (await practice.shell('client2', 'ss -Hltn sport = 8000')) !== '')
   })
   afterAll(() => practice?.end())
 

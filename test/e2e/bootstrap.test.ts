@@ -1,7 +1,7 @@
 /** How the agent comes to a host and is replaced there: as which user, at what cost, and with which traces. */
 import { appendFile, cp, mkdtemp, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { cli, Practice, withRoot } from './fixtures/practice.js'
+import { main, Practice, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 
@@ -24,7 +24,7 @@ withRoot('bootstrap', () => {
   let other: string
 
   beforeAll(async () => {
-    const dist = dirname(dirname(cli))
+    const dist = dirname(dirname(main))
     // Beside the build, since the lab's hosts have a /tmp of their own; before the lab, whose hosts see files as they were.
     other = await mkdtemp(`${dist}-other-`)
     await cp(dist, other, { recursive: true })
@@ -165,7 +165,7 @@ withRoot('bootstrap', () => {
 
     /** fleetmove on a terminal; `answer` is typed whenever a password is asked for. */
     async function atTerminal(answer: string, ...args: string[]): Promise<{ code: number | null; screen: string }> {
-      const child = practice.spawn('controller', ['script', '-qefc', ['node', cli, ...args].join(' '), '/dev/null'])
+      const child = practice.spawn('controller', ['script', '-qefc', ['node', main, ...args].join(' '), '/dev/null'])
       let screen = ''
       let answered = 0
       child.stdout?.on('data', (chunk: Buffer) => {

@@ -1,6 +1,6 @@
 /** Connections that a service opens itself leave with the address of the host that `egress` names, wherever it runs. */
 import { join } from 'node:path'
-import { Practice, withRoot } from './fixtures/practice.js'
+import { Practice, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 

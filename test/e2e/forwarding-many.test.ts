@@ -1,5 +1,5 @@
 /** 2,000 listeners cost a packet no more than one: a look-up in one map. */
-import { Practice, withRoot } from './fixtures/practice.js'
+import { Practice, withRoot } from './practice.js'
 
 jest.setTimeout(150_000)
 

@@ -1,5 +1,5 @@
 /** Ways that aren't plain: narrow paths, hairpins, strangers' packets, a tunnel that fails. */
-import { type Call, Practice, waitFor, withRoot } from './fixtures/practice.js'
+import { type Call, Practice, until, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 
@@ -134,7 +134,7 @@ ip link set eth0 up; ip route add default via ${new4}; ip route add default via 
     test.each(['new1', 'old1'])('while the tunnel on %s is down, clients wait and are not refused', async (host) => {
       // The agent must not mend it alone before anybody has seen it down.
       await practice.shell(host, 'kill -STOP $(cat /run/fleetmove/agent.pid); pkill -x -f "wireguard-go -f fm1"')
-      await waitFor('the device to go', async () => !(await practice.shell(host, 'ip -br link')).includes('fm1'))
+      await until('the device to go', async () => !(await practice.shell(host, 'ip -br link')).includes('fm1'))
       const calls = [new4, new6].map((address): Call => ({ protocol: 'tcp', address, port, timeoutMs: 30_000 }))
       let settled = false
       const answers = practice.ask('client1', calls).finally(() => {
@@ -143,7 +143,7 @@ ip link set eth0 up; ip route add default via ${new4}; ip route add default via 
       // Until the client has sent its SYN a second time.
       // ss: timer:(on,TIME,RETRANSMITS)
       const again = `ss -Htno state syn-sent dport = :${port}`
-      await waitFor('SYNs to be sent again', async () => /,[1-9]\d*\)/.test(await practice.shell('client1', again)))
+      await until('SYNs to be sent again', async () => /,[1-9]\d*\)/.test(await practice.shell('client1', again)))
       expect(settled).toBe(false)
       await practice.shell(host, 'kill -CONT $(cat /run/fleetmove/agent.pid)')
       await practice.must('up')

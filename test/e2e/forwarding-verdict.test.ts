@@ -1,5 +1,5 @@
 /** What verify says of real faults between the client and the service: the kind, the cause, the host's name. */
-import { Practice, type Run, withRoot } from './fixtures/practice.js'
+import { type Ended, Practice, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 
@@ -36,11 +36,11 @@ withRoot('verdicts', () => {
   afterAll(() => practice?.end())
 
   /** Verifies while a table `fault` with these chains stands on a host. */
-  async function verifyWith(host: string, chains: string): Promise<{ run: Run; proofs: Proof[] }> {
+  async function verifyWith(host: string, chains: string): Promise<{ run: Ended; proofs: Proof[] }> {
     await practice.shell(host, `nft -f - <<'END'\ntable inet fault {\n${chains}\n}\nEND`)
     try {
       const run = await practice.fleetmove('verify', '--json')
-      return { run, proofs: run.json.at(-1)!.proofs as Proof[] }
+      return { run, proofs: run.events.at(-1)!.proofs as Proof[] }
     } finally {
       await practice.shell(host, 'nft delete table inet fault')
     }

@@ -2,7 +2,7 @@
  * What clients get through the forwarder, in both directions of a move: the service's own answer, and
  * the service their true address, whatever it is bound to and wherever it listens.
  */
-import { type Answer, type Call, type Held, Practice, withRoot } from './fixtures/practice.js'
+import { type Answer, type Call, type Held, Practice, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 
@@ -200,16 +200,18 @@ withRoot('forwarding', () => {
       expect(ruleset).not.toContain(nat4)
     })
     test('verify proves it', async () => {
-      const { json } = await practice.must('verify', '--json')
-      const proofs = json.at(-1)!.proofs as { verdict: { kind: string } }[]
+      const { events } = await practice.must('verify', '--json')
+      const proofs = events.at(-1)!.proofs as { verdict: { kind: string } }[]
       expect(new Set(proofs.map(({ verdict }) => verdict.kind))).toEqual(new Set(['preserved']))
     })
   })
 
   describe('old to new, after advance', () => {
     beforeAll(async () => {
-      const { json, ms } = await practice.must('advance', '--all', '--json')
-      const { services } = json.at(-1) as { services: { service: string; active: string; switchMs: number }[] }
+      const { events, ms } = await practice.must('advance', '--all', '--json')
+      const { services } = events.at(-1) as unknown as {
+        services: { service: string; active: string; switchMs: number }[]
+      }
       console.log(
         `advance: ${ms.toFixed(0)} ms; ${services.map((s) => `${s.service} ${s.switchMs.toFixed(0)}`).join(', ')}`,
       )
@@ -220,7 +222,7 @@ withRoot('forwarding', () => {
     test('one client uses both addresses from one port', expectNoCollision)
     test('connections from before up go on until after finalize', async () => {
       const finalized = await practice.must('finalize', '--force', '--quiet', '1s', '--json')
-      expect(finalized.json.at(-1)!.finalized).toHaveLength(Object.keys(services).length)
+      expect(finalized.events.at(-1)!.finalized).toHaveLength(Object.keys(services).length)
       const held = await endEarly()
       expect(held.map(({ greeting, error }) => `${greeting.split(' ')[0]} ${error}`)).toEqual([
         'old1-any4 ',

@@ -1,6 +1,6 @@
 /** FTP by both addresses of a move: active and passive, IPv4 and IPv6, with vsftpd and curl. */
 import { spawnSync } from 'node:child_process'
-import { Practice, waitFor, withRoot } from './fixtures/practice.js'
+import { Practice, until, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 
@@ -44,7 +44,7 @@ background=NO
 END`,
       )
       practice.spawn(host, ['vsftpd', '/run/ftp/conf'])
-      await waitFor('vsftpd', async () => (await practice.shell(host, 'ss -Hltn sport = 21')) !== '')
+      await until('vsftpd', async () => (await practice.shell(host, 'ss -Hltn sport = 21')) !== '')
     }
     await practice.fleet(fleet)
     await practice.must('up', '--json')

@@ -1,10 +1,6 @@
 /** The controller and the agents die at every moment, under load: the next run goes on, and no client notices. */
 import { complaints, type Load } from '../load/client-load.js'
-import { addressesOf, endPractices, type Practice, startPractice, until, whyNot } from './practice.js'
-
-const reason = whyNot()
-if (reason) console.warn(`Skipped: ${reason}`)
-const here = reason ? describe.skip : describe
+import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
 jest.setTimeout(60_000)
 afterAll(endPractices)
@@ -40,7 +36,7 @@ const stage = async (practice: Practice): Promise<unknown> => {
   return { stage: services[0]?.stage, active: services[0]?.active, drift }
 }
 
-here('a controller that is killed', () => {
+withRoot('a controller that is killed', () => {
   let practice: Practice
   /** Of a run that nobody kills, in ms. */
   const lasts = { up: 0, advance: 0, finalize: 0, down: 0 }
@@ -131,7 +127,7 @@ async function finalized(practice: Practice): Promise<void> {
   })
 }
 
-here('an agent that is killed', () => {
+withRoot('an agent that is killed', () => {
   let practice: Practice
   beforeAll(async () => {
     practice = await startPractice(`agent-${process.pid}`)

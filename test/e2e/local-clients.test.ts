@@ -1,6 +1,6 @@
 /** Processes and containers of the two hosts themselves, as clients of a service before and after its move. */
 import { join } from 'node:path'
-import { Practice, withRoot } from './fixtures/practice.js'
+import { Practice, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 

@@ -1,10 +1,6 @@
 /** The main job over every tunnel, under load: nothing fails, every source address survives, nothing is left. */
 import { answeredBy, complaints } from '../load/client-load.js'
-import { addressesOf, endPractices, type Practice, startPractice, until, whyNot } from './practice.js'
-
-const reason = whyNot()
-if (reason) console.warn(`Skipped: ${reason}`)
-const here = reason ? describe.skip : describe
+import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
 jest.setTimeout(90_000)
 afterAll(endPractices)
@@ -50,7 +46,7 @@ async function doesNothing(practice: Practice, words: string): Promise<void> {
 const drivers = ['openvpn', 'wireguard-l2', 'wireguard', 'direct', 'auto'] as const
 
 describe.each(drivers)('driver %s', (driver) => {
-  here('a whole move', () => {
+  withRoot('a whole move', () => {
     let practice: Practice
     beforeAll(async () => {
       // `direct` uses a link that is there before us, so it must be there afterwards too.
@@ -128,7 +124,7 @@ async function untilFinalized(practice: Practice): Promise<void> {
   })
 }
 
-here('ways back', () => {
+withRoot('ways back', () => {
   let practice: Practice
   beforeAll(async () => {
     practice = await startPractice(`back-${process.pid}`)

@@ -1,14 +1,10 @@
 /** What others on a host use, and firewalls that would drop what we forward, are told before anything is changed. */
-import { endPractices, type Practice, startPractice, whyNot } from './practice.js'
-
-const reason = whyNot()
-if (reason) console.warn(`Skipped: ${reason}`)
-const here = reason ? describe.skip : describe
+import { endPractices, type Practice, startPractice, withRoot } from './practice.js'
 
 jest.setTimeout(90_000)
 afterAll(endPractices)
 
-here('a host on which others are at home', () => {
+withRoot('a host on which others are at home', () => {
   let practice: Practice
   beforeAll(async () => {
     practice = await startPractice(`conflict-${process.pid}`)

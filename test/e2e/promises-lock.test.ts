@@ -1,14 +1,19 @@
 /** One operator at a time; and one that comes back from the dead can change nothing. */
-import { type Ended, type Event, endPractices, main, type Practice, startPractice, until, whyNot } from './practice.js'
-
-const reason = whyNot()
-if (reason) console.warn(`Skipped: ${reason}`)
-const here = reason ? describe.skip : describe
+import {
+  type Ended,
+  type Event,
+  endPractices,
+  main,
+  type Practice,
+  startPractice,
+  until,
+  withRoot,
+} from './practice.js'
 
 jest.setTimeout(90_000)
 afterAll(endPractices)
 
-here('two operators', () => {
+withRoot('two operators', () => {
   let practice: Practice
   beforeAll(async () => {
     practice = await startPractice(`lock-${process.pid}`)

@@ -1,10 +1,6 @@
 /** What something else on a host takes away is put back within a second, under load; a fight is told, not fought. */
 import type { Load } from '../load/client-load.js'
-import { addressesOf, endPractices, type Practice, startPractice, until, whyNot } from './practice.js'
-
-const reason = whyNot()
-if (reason) console.warn(`Skipped: ${reason}`)
-const here = reason ? describe.skip : describe
+import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
 jest.setTimeout(90_000)
 afterAll(endPractices)
@@ -88,7 +84,7 @@ const drivers = (
 ).filter(([driver]) => process.env.FLEETMOVE_LONG || driver === 'wireguard-l2')
 
 describe.each(drivers)('driver %s', (driver, rest) => {
-  here('a host that is disturbed', () => {
+  withRoot('a host that is disturbed', () => {
     let practice: Practice
     let load: Load
     beforeAll(async () => {
@@ -126,7 +122,7 @@ describe.each(drivers)('driver %s', (driver, rest) => {
   })
 })
 
-here('a host on which something fights us', () => {
+withRoot('a host on which something fights us', () => {
   let practice: Practice
   beforeAll(async () => {
     practice = await startPractice(`fight-${process.pid}`)

@@ -1,7 +1,7 @@
 /** UDP flows that never pause, asked of servers that answer late: all of them move with the switch, and no datagram is lost. */
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
-import { Practice, waitFor, withRoot } from './fixtures/practice.js'
+import { Practice, until, withRoot } from './practice.js'
 
 jest.setTimeout(120_000)
 
@@ -74,7 +74,7 @@ withRoot('UDP at a switch', () => {
     said = ''
     if (end) client.stdin?.end()
     else client.stdin?.write('?\n')
-    await waitFor('the report', async () => said.endsWith('\n'))
+    await until('the report', async () => said.endsWith('\n'))
     return JSON.parse(said) as Flow[]
   }
   const answeredBy = async (): Promise<Record<string, number>> => {

@@ -65,7 +65,10 @@ onKernel('data from one host to another', () => {
       ]),
       pairs: [{ a: name('new'), b: name('old'), ends: { old: old.tunnel, new: fresh.tunnel } }],
       progress: {
-        begin: (_: string, what: string) => (result?: string) => notes.push(`${what}: ${result}`),
+        begin: (_: string, what: string) =>
+          Object.assign((result?: string) => void notes.push(`${what}: ${result}`), {
+            update: (text: string) => notes.push(text),
+          }),
         note: (_: string, text: string) => notes.push(text),
         detail: (_: string, text: string) => notes.push(text),
       },
