@@ -19,12 +19,19 @@ export async function withFleet<T>(options: GlobalOptions, use: (context: Contex
     progress,
     confirmWithinMs: options.confirmTimeout ?? defaultConfirmMs,
     site: {
-      askSecret: process.stdin.isTTY && process.stderr.isTTY ? askSecret : undefined,
+      askSecret:
+        process.stdin.isTTY && process.stderr.isTTY
+          ? (question) => progress.aside(() => askSecret(question))
+          : undefined,
       log: (host, message) => progress.detail(host, message),
       call: (host, name) => progress.call(host, name),
     },
   }
-  return options.timeout === undefined ? use(context) : within(options.timeout, use(context))
+  try {
+    return await (options.timeout === undefined ? use(context) : within(options.timeout, use(context)))
+  } finally {
+    progress.close()
+  }
 }
 
 /** What is on trial when the time is over is undone by the agents alone. */

@@ -1,15 +1,36 @@
-/** Progress on stderr: a line when something ends, with its time; JSON lines on stdout with --json. */
-import type { Progress } from '../../controller/progress.js'
-import { styleFor } from './style.js'
+/** Progress on stderr, a line for each host and phase with its time; JSON lines on stdout with --json. */
+import type { Progress, Running } from '../../controller/progress.js'
+import { LiveBlock, type Screen, widthOf } from './live-block.js'
+import { type Style, styleFor } from './style.js'
 
-export function progressFor(options: { json: boolean; verbose: boolean }): Progress {
-  return options.json ? jsonProgress(options.verbose) : lineProgress(options.verbose)
+/** Progress that can be set aside. */
+export interface ShownProgress extends Progress {
+  /** Nothing is drawn while this works: somebody is asked for a secret. */
+  aside<T>(work: () => Promise<T>): Promise<T>
+  /** Takes away what is drawn of phases that have not ended. */
+  close(): void
 }
 
-/** A terminal is redrawn this often at the most; a pipe and a log get a line more rarely. */
-const redrawMs = 100
+export interface ProgressOutput {
+  screen: Screen
+  style: Style
+  /** A terminal, on which lines can be drawn again. */
+  live: boolean
+}
+
+export function progressFor(options: { json: boolean; verbose: boolean }): ShownProgress {
+  if (options.json) return jsonProgress(options.verbose)
+  const output = { screen: process.stderr, style: styleFor(process.stderr), live: process.stderr.isTTY === true }
+  return output.live ? liveProgress(output, options.verbose) : lineProgress(output, options.verbose)
+}
+
+/** A terminal is drawn again so often; a pipe gets a line about what takes long more rarely, a program in between. */
+const frameMs = 100
 const lineMs = 5000
 const jsonMs = 1000
+const frames = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏'
+/** The rest is only counted: what ends must stay in sight. */
+const mostRunning = 10
 
 /** @returns whether the time since the last time that it said so is over; the first time after `every` ms. */
 function paced(every: number): () => boolean {
@@ -21,71 +42,130 @@ function paced(every: number): () => boolean {
   }
 }
 
-/** A terminal shows what is under way in its last line; a pipe gets whole lines only. */
-function lineProgress(verbose: boolean): Progress {
-  const style = styleFor(process.stderr)
-  const live = process.stderr.isTTY === true
-  const running: { label: string }[] = []
-  const width = (): number => process.stderr.columns ?? 80
-  const clear = (): void => {
-    if (live) process.stderr.write('\r\x1b[K')
+const seconds = (ms: number): string =>
+  ms < 100_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)}m${Math.floor((ms / 1000) % 60)}s`
+
+/** `✓   1.2 s  old1  agent: started`: marks, times and subjects stand below each other. */
+function lineOf(mark: string, time: string, subject: string, text: string): string {
+  return `${mark} ${time.padStart(7)}  ${subject.padEnd(10)}  ${text}`
+}
+
+function endOf(style: Style, subject: string, what: string, result: string | undefined, ms: number): string {
+  const failed = result?.startsWith('failed') === true
+  const told = result === undefined ? '' : failed ? `: ${style('red', result)}` : `: ${result}`
+  return `${lineOf(failed ? style('red', '✗') : style('green', '✓'), seconds(ms), subject, `${what}${told}`)}\n`
+}
+
+/** With -v: each call of a host's agent, once it is over. */
+const callTold =
+  (verbose: boolean, detail: Progress['detail']): Progress['call'] =>
+  (host, name) => {
+    if (!verbose) return () => {}
+    const begun = performance.now()
+    return (failed) => detail(host, `${name}${failed ? ' failed' : ''} ${(performance.now() - begun).toFixed(0)} ms`)
   }
-  const show = (): void => {
-    const labels = running.map(({ label }) => label)
-    if (live && labels.length > 0) process.stderr.write(style('dim', `… ${labels.join(', ')}`.slice(0, width() - 1)))
+
+/** A terminal: what is under way stands below what has ended, each with its time so far. */
+export function liveProgress({ screen, style }: ProgressOutput, verbose: boolean): ShownProgress {
+  const block = new LiveBlock(screen)
+  const running: { subject: string; what: string; update: string; begun: number }[] = []
+  let timer: NodeJS.Timeout | undefined
+  let frame = 0
+  let asides = 0
+  const draw = (): void => {
+    if (asides > 0) return
+    const now = performance.now()
+    const lines = running.slice(0, mostRunning).map(({ subject, what, update, begun }) => {
+      const line = (text: string): string =>
+        lineOf(style('cyan', frames[frame % frames.length]!), seconds(now - begun), subject, text)
+      const whole = line(update === '' ? what : `${what}: ${update}`)
+      // How far it is says more than what it is.
+      return update !== '' && widthOf(whole) >= block.columns ? line(update) : whole
+    })
+    const more = running.length - mostRunning
+    if (running.length === 0) block.clear()
+    else block.set(more > 0 ? [...lines, style('dim', `  … and ${more} more`)] : lines)
   }
-  const line = (mark: string, subject: string, text: string): void => {
-    clear()
-    process.stderr.write(`${mark} ${subject.padEnd(16)} ${text}\n`)
-    show()
+  const tick = (): void => {
+    if (running.length === 0) {
+      clearInterval(timer)
+      timer = undefined
+    } else if (timer === undefined) {
+      timer = setInterval(() => {
+        frame += 1
+        draw()
+      }, frameMs)
+      timer.unref()
+    }
+  }
+  const detail = (subject: string, text: string): void => {
+    if (verbose) block.print(`${lineOf(' ', '', subject, style('dim', text))}\n`)
   }
   return {
     begin(subject, what) {
-      const begun = performance.now()
-      const own = { label: `${subject}: ${what}` }
+      const own = { subject, what, update: '', begun: performance.now() }
       running.push(own)
-      clear()
-      show()
+      draw()
+      tick()
       const end = (result?: string): void => {
         running.splice(running.indexOf(own), 1)
-        const failed = result === 'failed'
-        const seconds = ((performance.now() - begun) / 1000).toFixed(1)
-        const mark = failed ? style('red', '✗') : style('green', '✓')
-        line(
-          mark,
-          subject,
-          `${what}${result ? ` ${failed ? style('red', result) : result}` : ''} ${style('dim', `${seconds} s`)}`,
-        )
+        block.print(endOf(style, subject, what, result, performance.now() - own.begun))
+        draw()
+        tick()
       }
-      const due = paced(live ? redrawMs : lineMs)
       const update = (text: string): void => {
-        if (!due()) return
-        own.label = `${subject}: ${what}: ${text}`
-        if (!live) line(style('yellow', '·'), subject, text)
-        clear()
-        show()
+        own.update = text
       }
       return Object.assign(end, { update })
     },
-    note: (subject, text) => line(style('yellow', '·'), subject, text),
-    detail: (subject, text) => {
-      if (verbose) line(' ', subject, style('dim', text))
-    },
-    call(host, name) {
-      const begun = performance.now()
-      return (failed) => {
-        if (!verbose) return
-        const ms = (performance.now() - begun).toFixed(0)
-        line(' ', host, style('dim', `${name}${failed ? ' failed' : ''} ${ms} ms`))
+    note: (subject, text) => block.print(`${lineOf(style('yellow', '·'), '', subject, text)}\n`),
+    detail,
+    call: callTold(verbose, detail),
+    async aside(work) {
+      asides += 1
+      block.clear()
+      try {
+        return await work()
+      } finally {
+        asides -= 1
+        draw()
       }
+    },
+    close() {
+      running.length = 0
+      tick()
+      block.clear()
     },
   }
 }
 
-function jsonProgress(verbose: boolean): Progress {
-  const write = (event: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(event)}\n`)
+/** A pipe: whole lines, when something ends; and every few seconds how far a long copy is. */
+export function lineProgress({ screen, style }: ProgressOutput, verbose: boolean): ShownProgress {
+  const note = (subject: string, text: string): void =>
+    void screen.write(`${lineOf(style('yellow', '·'), '', subject, text)}\n`)
+  const detail = (subject: string, text: string): void => {
+    if (verbose) screen.write(`${lineOf(' ', '', subject, style('dim', text))}\n`)
+  }
   return {
     begin(subject, what) {
+      const begun = performance.now()
+      const due = paced(lineMs)
+      const end = (result?: string): void =>
+        void screen.write(endOf(style, subject, what, result, performance.now() - begun))
+      return Object.assign(end, { update: (text: string) => due() && note(subject, `${what}: ${text}`) })
+    },
+    note,
+    detail,
+    call: callTold(verbose, detail),
+    aside: (work) => work(),
+    close() {},
+  }
+}
+
+function jsonProgress(verbose: boolean): ShownProgress {
+  const write = (event: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(event)}\n`)
+  return {
+    begin(subject, what): Running {
       const begun = performance.now()
       write({ type: 'begin', subject, what })
       const due = paced(jsonMs)
@@ -111,5 +191,7 @@ function jsonProgress(verbose: boolean): Progress {
           ms: Math.round(performance.now() - begun),
         })
     },
+    aside: (work) => work(),
+    close() {},
   }
 }
