@@ -90,7 +90,7 @@ function buildProgram(): Command {
 function addLab(program: Command): void {
   program
     .command('lab', { hidden: false })
-    .description('the practice network: up, down, exec, status')
+    .description('the practice network: up, down, exec, reboot, status')
     .allowUnknownOption()
     .allowExcessArguments()
     .helpOption(false)

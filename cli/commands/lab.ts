@@ -5,7 +5,7 @@ interface LabOptions {
   json?: boolean
 }
 
-/** `fleetmove lab up|down|exec|status`: the practice network. */
+/** `fleetmove lab up|down|exec|reboot|status`: the practice network. */
 export function labCommand(): Command {
   const lab = new Command('lab').description('the practice network: Linux hosts as namespaces on this machine')
   lab.addCommand(
@@ -44,6 +44,16 @@ export function labCommand(): Command {
         const { openLab } = await import('../lab/lab.js')
         const { runAttached } = await import('../lab/exec.js')
         process.exitCode = await runAttached(openLab(name).pid(host), argv)
+      }),
+  )
+  lab.addCommand(
+    common('reboot', 'take the power of a host away and boot it again: its disk is kept')
+      .argument('<host>', 'a host of `fleetmove lab status`')
+      .action(async (host: string, _options, command: Command) => {
+        const { name, json } = command.optsWithGlobals<LabOptions>()
+        const { openLab } = await import('../lab/lab.js')
+        await openLab(name).reboot(host)
+        print(json ? `${JSON.stringify({ name, host })}\n` : `${host} has booted.\n`)
       }),
   )
   lab.addCommand(

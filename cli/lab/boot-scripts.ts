@@ -47,12 +47,17 @@ trap 'echo "lost $host"' EXIT
 read -r pid rest </proc/self/stat
 fs=$dir/fs/$host
 root=$fs/root
-mkdir -p "$fs/upper" "$fs/work" "$root"
-# What the operator keeps in dot files is no host's business: a whiteout in the upper layer hides each.
-mkdir -m 0700 "$fs/upper/root"
-for hidden in /root/.[!.]*; do
-  [ ! -e "$hidden" ] || mknod "$fs/upper$hidden" c 0 0
-done
+mkdir -p "$fs/work" "$root"
+# At the first boot only. What the operator keeps in dot files is no host's business: a whiteout hides each.
+if [ ! -e "$fs/upper" ]; then
+  mkdir -p "$fs/upper"
+  mkdir -m 0700 "$fs/upper/root"
+  for hidden in /root/.[!.]*; do
+    [ ! -e "$hidden" ] || mknod "$fs/upper$hidden" c 0 0
+  done
+fi
+# The kernel is the machine's, and yet each boot of a host is one of its own.
+cat /proc/sys/kernel/random/uuid >"$fs/boot_id"
 mount -t overlay -o "lowerdir=/,upperdir=$fs/upper,workdir=$fs/work" "lab-$host" "$root" || {
   echo "cannot mount an overlay over /" >&2; exit 1; }
 
@@ -61,6 +66,7 @@ echo "$host" >"$root/proc/sys/kernel/hostname"
 # Only the network's sysctls belong to the host; the others are the whole machine's.
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount --bind "$root/proc/sys/net" "$root/proc/sys/net"
+mount --bind "$fs/boot_id" "$root/proc/sys/kernel/random/boot_id"
 mount -o remount,bind,ro "$root/proc/sys"
 mount -t sysfs sysfs "$root/sys"
 mount -t tmpfs -o mode=0755 run "$root/run"

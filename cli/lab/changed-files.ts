@@ -36,15 +36,17 @@ export interface HostTrees {
   root: string
 }
 
-/** The lab's own directory in a host (sshd's log), and what sudo and sshd write about each login. */
+/** The lab's own directory in a host (sshd's log) and daemon, and what sudo and sshd write about each login, mail of a wrong password too. */
 const leftOut = [
   '/run/lab',
+  '/run/sshd.pid',
   '/run/sudo',
   '/var/lib/sudo',
   '/var/log/lastlog',
   '/var/log/wtmp',
   '/var/log/btmp',
   '/run/utmp',
+  '/var/spool/postfix/maildrop',
 ]
 
 /** Lists what a host's file system holds of its own, over the machine's. */

@@ -7,6 +7,7 @@ import { type ExecOptions, type ExecResult, execInside, type SpawnOptions, spawn
 import { hostStateScript } from './host-state.js'
 import { cutCommands } from './network.js'
 import { isAlive } from './process.js'
+import { rebootHost } from './reboot.js'
 import { type LabState, liveness, readState, stateDir } from './state.js'
 import { type LabTopology, labTopology } from './topology.js'
 
@@ -30,6 +31,8 @@ export interface Lab {
   cut(one: string, other: string): Promise<void>
   /** Undoes `cut`. */
   heal(one: string, other: string): Promise<void>
+  /** Takes a host's power away and boots it again: its disk is kept, and nothing else. */
+  reboot(host: string): Promise<void>
 }
 
 /** The handle of a lab that runs. Throws if it doesn't. */
@@ -99,6 +102,7 @@ export function labOf(state: LabState): Lab {
     hostState: (host) => shell(host, hostStateScript),
     cut: (one, other) => setCut('add', one, other),
     heal: (one, other) => setCut('delete', one, other),
+    reboot: (host) => rebootHost(state, host),
   }
 }
 

@@ -222,6 +222,28 @@ withRoot('the practice network', () => {
     await expect(lab.cut('old1', 'old2')).rejects.toMatchObject({ code: 'usage' })
   })
 
+  test('reboot takes a host and its kernel state away; its disk, addresses and what it served are kept', async () => {
+    const before = await lab.hostState('old1')
+    const bootId = async () => (await shell('old1', 'cat /proc/sys/kernel/random/boot_id')).stdout
+    const earlier = await bootId()
+    await shell(
+      'old1',
+      'echo kept >/etc/mark; echo gone >/run/mark; nft add table inet foreign; ip rule add fwmark 7 table 7',
+    )
+    const sleeper = lab.spawn('old1', ['sleep', '1000'])
+    const ended = new Promise((resolve) => sleeper.on('close', resolve))
+    await lab.reboot('old1')
+    await ended
+    expect(await lab.hostState('old1')).toBe(before)
+    expect(await bootId()).not.toBe(earlier)
+    expect((await shell('old1', 'cat /etc/mark /run/mark')).stdout).toBe('kept\n')
+    await shell('old1', 'rm /etc/mark')
+    expect(await lab.changedFiles('old1')).toEqual([expect.objectContaining({ path: '/run/nginx.pid' })])
+    expect((await run('client1', 'curl', '-sS', 'http://203.0.113.10/healthz')).stdout).toBe('ok\n')
+    expect((await run('controller', 'ssh', 'old1', 'true')).code).toBe(0)
+    await expect(lab.reboot('router')).rejects.toMatchObject({ code: 'usage' })
+  })
+
   test('two labs run side by side with the same addresses', async () => {
     const second = await labUp({ name: other })
     await second.exec('old1', ['sh', '-c', 'echo second >/etc/mark'])
