@@ -108,7 +108,12 @@ export function answeredBy(report: readonly TargetReport[]): Record<string, numb
   return sum
 }
 
-export function startLoad(lab: Lab, client: string, options: LoadOptions): Load {
-  const generator = join(__dirname, 'load.mjs')
-  return new Load(lab.spawn(client, [process.execPath, generator, JSON.stringify({ seconds: 180, ...options })]))
+/** @param program Node and load.mjs, as the client has them */
+export function startLoad(
+  hosts: Pick<Lab, 'spawn'>,
+  client: string,
+  options: LoadOptions,
+  program: readonly string[] = [process.execPath, join(__dirname, 'load.mjs')],
+): Load {
+  return new Load(hosts.spawn(client, [...program, JSON.stringify({ seconds: 180, ...options })]))
 }
