@@ -32,7 +32,7 @@ export async function plan(kernel: Kernel, spec: HostSpec, found: Found): Promis
 }
 
 /** Which keys matter depends on which links there are. */
-async function observeAll(kernel: Kernel): Promise<Observed> {
+export async function observeAll(kernel: Kernel): Promise<Observed> {
   return kernel.observe(sysctlKeys(await kernel.observe([])))
 }
 

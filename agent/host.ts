@@ -6,12 +6,14 @@ import { readFile } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
-import { converge, nothing, plan } from './apply.js'
+import { converge, nothing, observeAll, plan } from './apply.js'
 import { describeStep } from './kernel/describe-step.js'
 import type { Kernel } from './kernel/kernel.js'
 import type { Step } from './kernel/step.js'
 import type { Ledger } from './ledger.js'
+import { derive } from './plan/derive.js'
 import type { Found } from './plan/difference.js'
+import { type Foreseen, foresee } from './plan/foresee.js'
 
 export interface HostEvents {
   log(message: string, detail?: Record<string, unknown>): void
@@ -76,15 +78,26 @@ export class Host {
     })
   }
 
-  /** @returns the steps that `apply` would take. */
-  async plan(spec: HostSpec): Promise<{ steps: Step[]; ruleset: string }> {
-    const { steps, desired } = await plan(this.kernel, spec, this.ledger.current.found)
-    return { steps, ruleset: desired.ruleset?.text ?? '' }
+  /**
+   * The steps that `apply` would take; changes nothing.
+   * @param before a spec that is going to be applied first
+   */
+  async plan(spec: HostSpec, before?: HostSpec): Promise<Foreseen & { present: string }> {
+    const { found } = this.ledger.current
+    const observed = await observeAll(this.kernel)
+    const present = this.spec ? derive(this.spec, observed, found).ruleset : null
+    const isLoaded = present !== null && present.fingerprint === observed.table?.fingerprint
+    return {
+      ...foresee(observed, found, before ? [before, spec] : [spec]).at(-1)!,
+      present: isLoaded ? present.text : '',
+    }
   }
 
   /** The steps that would mend what something else has changed since. */
   async drift(): Promise<Step[]> {
-    return this.alone(async () => (this.spec ? (await this.plan(this.spec)).steps : []))
+    return this.alone(async () =>
+      this.spec ? (await plan(this.kernel, this.spec, this.ledger.current.found)).steps : [],
+    )
   }
 
   /**

@@ -1,4 +1,5 @@
 /** The gRPC service: decode, call, encode. What comes in is checked before anything is done with it. */
+import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc/grpc-js'
@@ -95,8 +96,9 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       measurePath(decode('measurePath', requests.measurePath, request)),
     ),
     plan: unary(async (request: wire.PlanRequest) => {
-      const { steps, ruleset } = await host.plan(codec.decodeHostSpec(request.spec))
-      return { steps: steps.map(describeStep), ruleset }
+      const before = request.before && codec.decodeHostSpec(request.before)
+      const { steps, ruleset, present, files } = await host.plan(codec.decodeHostSpec(request.spec), before)
+      return { steps: steps.map(describeStep), ruleset, presentRuleset: present, files: await withPresent(files) }
     }),
     apply: unary(async (request: wire.ApplyRequest) => {
       const within = decode('confirmWithinMs', requests.confirmWithinMs, request.confirmWithinMs)
@@ -222,6 +224,10 @@ async function probe(spec: ProbeSpec): Promise<ProbeResult> {
   if (connected === null) return running.result
   return { outcome: 'answered', bytes: 0, detail: 'the connection stands', ...connected }
 }
+
+/** A file that isn't there yet is empty. */
+const withPresent = (files: readonly { path: string; content: string }[]): Promise<wire.PlannedFile[]> =>
+  Promise.all(files.map(async (file) => ({ ...file, present: await readFile(file.path, 'utf8').catch(() => '') })))
 
 function tunnelOf(host: Host, index: number): TunnelSpec {
   const tunnel = host.spec?.tunnels.find((each) => each.index === index)

@@ -1,19 +1,13 @@
 /** `fleetmove up`: agents, tunnels, forwarding new → old, verified. */
-import { familyOf } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
-import type { Fleet } from './config/fleet.js'
-import { copiesData } from './data.js'
+import { hostProblems, refuseHosts } from './host-problems.js'
 import { inParallel } from './in-parallel.js'
 import { finalizedServices, journal, journalPath } from './journal.js'
-import { conflicts } from './plan/conflicts.js'
 import type { ServiceState } from './plan/host-specs.js'
-import { preflight } from './plan/preflight.js'
-import { neededPairs } from './plan/tunnel-pair.js'
 import { timed } from './progress.js'
 import { selectServices } from './select-services.js'
-import type { Site } from './site.js'
 import { awaitTunnels, pairsFor } from './tunnels.js'
 import { assertVerified, type Verification, verifyServices } from './verify.js'
 import { type Context, lockHosts, refresh, type World, withLockedWorld } from './world.js'
@@ -33,7 +27,7 @@ export function up(context: Context): Promise<UpResult> {
     context,
     'up',
     async (world) => {
-      checkHosts(world)
+      refuseHosts(hostProblems(world.fleet, [...world.sites.values(), ...world.vantages.values()]))
       await refuseFinished(world)
       await installAgents(world)
       await lockHosts(world)
@@ -81,29 +75,6 @@ async function refuseFinished(world: World): Promise<void> {
     message: `every service of fleet "${world.fleet.name}" has been moved and finalized`,
     hint: `to begin another move, give it another name (fleet: …), or forget this one: rm ${journalPath(world.fleet)}`,
   })
-}
-
-/** Everything that is in the way on any host, at once, before anything is changed anywhere. */
-function checkHosts(world: World): void {
-  const problems = hostProblems(world.fleet, [...world.sites.values(), ...world.vantages.values()])
-  if (problems.length === 1) throw problems[0]
-  if (problems.length > 1) throw new AggregateError(problems, 'preflight')
-}
-
-/** What stands in the way of an agent or a tunnel on these hosts, which may be only some of the fleet's. */
-function hostProblems(fleet: Fleet, sites: readonly Site[]): FleetmoveError[] {
-  const hosts = sites.map(({ name, facts }) => ({ host: name, facts, copiesData: copiesData(fleet, name) }))
-  const links = neededPairs(fleet).map(({ a, b }) => ({ left: a, right: b, driver: fleet.tunnel.driver }))
-  const clashes = sites.flatMap(({ name, facts }) => {
-    const host = fleet.hosts.get(name)
-    const tunnels = links.filter(({ left, right }) => left === name || right === name).length
-    if (!host || tunnels === 0) return []
-    const families = [...new Set(host.addresses.map((address) => familyOf(address.public)))]
-    return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels, families })
-  })
-  return [...preflight(hosts, links), ...clashes].map(
-    ({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint }),
-  )
 }
 
 async function installAgents(world: World): Promise<void> {

@@ -40,7 +40,8 @@ export interface Agent {
   /** Resolves when the reflector listens. */
   reflect(port: number, token: Uint8Array): Promise<Running>
   measurePath(request: wire.MeasurePathRequest): Promise<wire.MeasurePathReply>
-  plan(spec: HostSpec): Promise<wire.PlanReply>
+  /** Changes nothing. `before`: a spec that is going to be applied first. */
+  plan(spec: HostSpec, before?: HostSpec): Promise<wire.PlanReply>
   apply(spec: HostSpec, confirmWithinMs: number): Promise<wire.ApplyReply>
   confirm(generation: number): Promise<void>
   revert(generation: number): Promise<string[]>

@@ -123,7 +123,8 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
     identity: async (kind) => (await ask(AgentService.identity, { kind })).identity,
     reflect: (port, token) => follow('Reflect', client.reflect({ port, token: Buffer.from(token) }), () => {}),
     measurePath: (request) => ask(AgentService.measurePath, request, request.timeoutMs + graceMs),
-    plan: (spec) => ask(AgentService.plan, { spec: encodeHostSpec(spec) }),
+    plan: (spec, before) =>
+      ask(AgentService.plan, { spec: encodeHostSpec(spec), before: before && encodeHostSpec(before) }),
     apply: (spec, confirmWithinMs) => ask(AgentService.apply, { spec: encodeHostSpec(spec), confirmWithinMs }),
     confirm: async (generation) => void (await ask(AgentService.confirm, { generation })),
     revert: async (generation) => (await ask(AgentService.revert, { generation })).steps,

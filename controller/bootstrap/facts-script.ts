@@ -35,6 +35,8 @@ const rulesets = {
     type filter hook prerouting priority -150;
     ip daddr . meta l4proto . th dport vmap @m
   }`,
+  queue: `
+  chain c { type filter hook prerouting priority -310; queue num 5180; }`,
 }
 
 const ruleset = (key: keyof typeof rulesets): string =>
@@ -74,6 +76,12 @@ main() {
     esac 2>&1
     say tool "$tool $path $(printf %s "$version" | head -n 1)"
   done
+  if has unshare && has iptables && has ip6tables && unshare -n true 2>/dev/null; then
+    # -w: the lock of xtables is the whole machine's.
+    try xtables.queue unshare -n sh -c 'for each in iptables ip6tables; do
+      $each -w -t raw -I PREROUTING -m mark --mark 0x1 -m comment --comment x -j NFQUEUE --queue-num 5180 || exit 1
+    done'
+  fi
   if [ -c /dev/net/tun ]; then try tun sh -c 'exec 3<>/dev/net/tun'
   else say tun 'no /dev/net/tun is not there'; fi
   if has unshare && has ip && unshare -n true 2>/dev/null; then
@@ -88,6 +96,12 @@ main() {
   ip -o -4 route show default 2>/dev/null | each route4
   ip -o -6 route show default 2>/dev/null | each route6
   ip -o link show 2>/dev/null | each link
+  for key in ipv4/conf/all/send_redirects ipv6/conf/all/forwarding ipv6/conf/default/forwarding \
+    $(cd /proc/sys/net && ls -d ipv4/conf/*/forwarding ipv4/conf/*/rp_filter ipv4/conf/*/route_localnet \
+      ipv6/conf/*/forwarding ipv6/conf/*/accept_ra); do
+    # No process for each: hosts with hundreds of containers have thousands of them.
+    read -r value <"/proc/sys/net/$key" && say sysctl "$key $value"
+  done
   for dir in /usr/local /var/lib; do
     free=$(df -Pk "$dir" 2>/dev/null | awk 'NR == 2 { print $4 }')
     [ -n "$free" ] && say disk "$dir $free"

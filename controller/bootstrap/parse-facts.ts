@@ -48,6 +48,8 @@ export const parseFacts = (text: string): HostFacts | undefined => {
       fib: featureOf(one('nft.fib')),
       concatMap: featureOf(one('nft.map')),
     },
+    queue: { nft: featureOf(one('nft.queue')), xtables: featureOf(one('xtables.queue')) },
+    sysctls: Object.fromEntries(all('sysctl').flatMap(sysctlOf)),
     addresses: all('addr').flatMap(addressOf),
     defaultRoutes: [
       ...all('route4').flatMap((line) => routeOf(4, line)),
@@ -136,6 +138,12 @@ const linkOf = (line: string): LinkFact[] => {
 
 /** A device's name without the lower device that ip(8) shows behind `@`. */
 const bare = (device: string): string => device.replace(/@.*$/, '')
+
+/** `ipv4/conf/eth0/rp_filter 1`: a path below /proc/sys/net, so that a device's name may have dots. */
+const sysctlOf = (line: string): [string, string][] => {
+  const match = /^(ipv[46])\/conf\/([^/]+)\/([a-z_]+) (-?\d+)$/.exec(line)
+  return match === null ? [] : [[`net.${match[1]}.conf.${match[2]}.${match[3]}`, match[4]!]]
+}
 
 const freeOf = (lines: string[], directory: string): number | undefined => {
   const free = lines.find((line) => line.startsWith(`${directory} `))?.slice(directory.length + 1)

@@ -104,6 +104,10 @@ export interface HostFacts {
   vxlan: Feature
   /** nf_tables expressions that the ruleset is built of; each tried in a scratch network namespace. */
   nft: { inetNat: Feature; originalZone: Feature; fib: Feature; concatMap: Feature }
+  /** How packets that open a connection could be kept waiting: queued by nf_tables, or by iptables and ip6tables. */
+  queue: { nft: Feature; xtables: Feature }
+  /** Of those under net.ipv4.conf and net.ipv6.conf that forwarding concerns: full key → value. */
+  sysctls: Record<string, string>
   addresses: HostAddress[]
   defaultRoutes: DefaultRoute[]
   links: LinkFact[]

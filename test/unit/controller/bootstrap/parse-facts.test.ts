@@ -39,6 +39,8 @@ describe('parseFacts', () => {
         fib: { available: 'yes' },
         concatMap: { available: 'yes' },
       },
+      queue: { nft: { available: 'no' }, xtables: { available: 'yes', reason: '' } },
+      sysctls: { 'net.ipv4.conf.all.send_redirects': '1', 'net.ipv4.conf.eth0.rp_filter': '1' },
       addresses: expect.arrayContaining([
         { device: 'lo', address: '127.0.0.1', prefix: 8, scope: 'host' },
         { device: 'peer0', address: '10.9.0.1', prefix: 30, scope: 'global' },
