@@ -45,7 +45,8 @@ it('nothing is exported by default', () => {
 it('only cli/render prints, and the programs that have nobody to print for them', () => {
   // lab is a tool of its own and a prompt is no output; dial, holder and plan-offline are programs that speak
   // over their standard streams; main and log are an agent's only voice.
-  const allowed = /^(cli\/render\/|cli\/(commands\/lab|ask-secret)\.ts$|agent\/(log|dial|main|plan-offline|hold\/holder)\.ts$)/
+  const allowed =
+    /^(cli\/render\/|cli\/(commands\/lab|ask-secret)\.ts$|agent\/(log|dial|main|plan-offline|hold\/holder)\.ts$)/
   const prints = /\bconsole\.\w+\(|\bprocess\.(stdout|stderr)\.write\(/
   expect(product.filter((file) => !allowed.test(file) && prints.test(text(file)))).toEqual([])
 })
