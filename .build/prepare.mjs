@@ -37,9 +37,9 @@ export const testPrograms = {
   haproxy: 'haproxy',
   iptables: 'iptables',
   named: 'bind9',
+  // Debian has the server's own programs in no PATH.
+  '../lib/postgresql/15/bin/postgres': 'postgresql-15',
   openssl: 'openssl',
-  pg_ctlcluster: 'postgresql-common',
-  pgbench: 'postgresql',
   ping: 'iputils-ping',
   postfix: 'postfix',
   'redis-server': 'redis-server',

@@ -40,8 +40,13 @@ export async function recreateMove(world: World, service: Service, target: Name,
     try {
       if (!before.paused) await goDark(world, service, origin, { stage: 'moving', active: origin })
       gap.hold = await holdService(world, service)
-      const paused = await pause(world, service, origin)
-      undrained = await drain(world, service, origin, gap.hold.remainingMs() * drainShare)
+      // Side by side, for clients wait already.
+      const limitMs = gap.hold.remainingMs() * drainShare
+      const [paused, left] = await Promise.all([pause(world, service, origin), drain(world, service, origin, limitMs)])
+      undrained = left
+      // The origin's own processes aren't held, and may have come until the pause stood.
+      if (undrained === 0 && (await agentOf(world, origin).drain(service.name)).established > 0)
+        undrained = await drain(world, service, origin, gap.hold.remainingMs() * drainShare)
       if (undrained > 0) await agentOf(world, origin).reset(service.name)
       const begun = performance.now()
       await runLifecycle(world, service, 'stop', origin)
