@@ -1,6 +1,7 @@
 /** The command line: words and options only. What a command does is loaded when it is called. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import type { AdvanceCommandOptions } from './commands/advance.js'
+import type { DnsSwitchCommandOptions } from './commands/dns.js'
 import { exitCodeOf } from './exit-codes.js'
 import type { GlobalOptions } from './global-options.js'
 import { version } from './version.js'
@@ -75,6 +76,7 @@ function buildProgram(): Command {
   changing(program, 'down', 'abandon the move: services back on old, hosts as they were found').action(
     lazily(async (_names, options) => (await import('./commands/down.js')).runDown(options)),
   )
+  addDns(program)
   common(program, 'unlock', 'take away the lock of a run that is dead')
     .argument('<id>', 'as the refusal and status tell it')
     .action(lazily(async ([id], options) => (await import('./commands/unlock.js')).runUnlock(id!, options)))
@@ -84,6 +86,23 @@ function buildProgram(): Command {
     .action(async () => (await import('./commands/schema.js')).runSchema())
   addLab(program)
   return program
+}
+
+function addDns(program: Command): void {
+  const dns = common(program, 'dns', 'what name servers answer, and who still arrives by the old address')
+    .argument('[service...]')
+    .action(lazily(async (names, options) => (await import('./commands/dns.js')).runDns(names, options)))
+  common(dns, 'switch', 'change the records themselves, with their time to live lowered first')
+    .argument('[service...]')
+    .option('--back', 'to the old addresses', false)
+    .option('--now', "don't lower the time to live first, and don't wait for it", false)
+    .option('--wait', 'wait until the longer time to live has passed, instead of ending with exit 6', false)
+    .option('--ttl <time>', "the record's time to live from now on; default: dns.ttl of fleet.yaml", duration)
+    .action(
+      lazily<DnsSwitchCommandOptions>(async (names, options) =>
+        (await import('./commands/dns.js')).runDnsSwitch(names, options),
+      ),
+    )
 }
 
 /** `lab` has options of its own, and its hosts are on this machine. */

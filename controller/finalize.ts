@@ -4,6 +4,7 @@ import type { Name } from '../proto/model/names.js'
 import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { type JournalEntry, journal, readJournal } from './journal.js'
+import { isOwnProbe } from './own-probes.js'
 import { cleanUp, releaseServices } from './release.js'
 import { selectServices } from './select-services.js'
 import { agentOf, type Context, type World, withLockedWorld } from './world.js'
@@ -69,18 +70,6 @@ function refuseUnmoved(world: World, services: readonly Service[]): void {
   throw new FleetmoveError('gate', {
     message: `not moved yet: ${list}`,
     hint: `move them first: fleetmove advance ${unmoved.map((service) => service.name).join(' ')}; or give up the move: fleetmove down`,
-  })
-}
-
-/** A verification takes no longer, and is noted when it is over. */
-const verificationMs = 15_000
-
-/** Our own probes arrive too, from addresses that true clients may share: only what came last at such a time is ours. */
-function isOwnProbe(entries: readonly JournalEntry[], client: string, lastSeen: number): boolean {
-  return entries.some((entry) => {
-    if (entry.type !== 'proof' || !entry.probers.includes(client)) return false
-    const over = Date.parse(entry.at)
-    return lastSeen >= over - verificationMs && lastSeen <= over + 1000
   })
 }
 

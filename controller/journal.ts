@@ -8,12 +8,24 @@ import { join } from 'node:path'
 import type { Stage } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import type { Fleet } from './config/fleet.js'
+import type { Side } from './plan/dns-verdict.js'
 
 export type JournalEvent =
   | { type: 'stage'; service: Name; stage: Stage }
   /** Addresses from which fleetmove itself probed: no client's arrivals. */
   | { type: 'proof'; service: Name; ok: boolean; preserved: number; total: number; probers: string[] }
   | { type: 'switch'; service: Name; to: Name; ms: number }
+  /** A look at a record's own servers. `owner` has no aliases in it. */
+  | { type: 'dns'; owner: string; record: 'A' | 'AAAA'; side: Side; ttlSeconds: number }
+  /** A record that fleetmove has changed. */
+  | {
+      type: 'dns-change'
+      owner: string
+      record: 'A' | 'AAAA'
+      what: 'ttl' | 'addresses'
+      ttlBefore: number
+      ttlSeconds: number
+    }
 
 export type JournalEntry = JournalEvent & { at: string }
 
