@@ -30,6 +30,8 @@ function buildProgram(): Command {
     .description('moves a fleet of network services to new hosts while the world keeps using them')
     .version(version, '-V, --version')
     .exitOverride()
+    // Else the options of `dns switch` would be taken for those of dns.
+    .enablePositionalOptions()
     .showHelpAfterError('(fleetmove --help lists the commands)')
   program.addHelpText(
     'after',
@@ -90,6 +92,7 @@ function buildProgram(): Command {
 
 function addDns(program: Command): void {
   const dns = common(program, 'dns', 'what name servers answer, and who still arrives by the old address')
+    .enablePositionalOptions()
     .argument('[service...]')
     .action(lazily(async (names, options) => (await import('./commands/dns.js')).runDns(names, options)))
   common(dns, 'switch', 'change the records themselves, with their time to live lowered first')
