@@ -33,10 +33,11 @@ export const testPrograms = {
   ...demoPrograms,
   conntrack: 'conntrack',
   curl: 'curl',
-  dig: 'dnsutils',
+  dig: 'bind9-dnsutils',
   haproxy: 'haproxy',
   iptables: 'iptables',
   named: 'bind9',
+  nsupdate: 'bind9-dnsutils',
   // Debian has the server's own programs in no PATH.
   '../lib/postgresql/15/bin/postgres': 'postgresql-15',
   openssl: 'openssl',
