@@ -28,7 +28,7 @@ export async function awaitPeer(tunnel: TunnelSpec, timeoutMs: number): Promise<
 
 /** Asks once, in two ways at the same time: a firewall may swallow one of them. */
 export async function askPeer(tunnel: TunnelSpec, timeoutMs: number): Promise<Reach> {
-  const answers = [byTcp(tunnel, timeoutMs), byPing(tunnel, timeoutMs)]
+  const answers = [askByTcp(tunnel, timeoutMs), byPing(tunnel, timeoutMs)]
   try {
     return { up: true, rttMs: await Promise.any(answers), detail: '' }
   } catch (error) {
@@ -37,7 +37,8 @@ export async function askPeer(tunnel: TunnelSpec, timeoutMs: number): Promise<Re
   }
 }
 
-function byTcp(tunnel: TunnelSpec, timeoutMs: number): Promise<number> {
+/** Resolves with the round trip in ms; rejects when nothing answers in time. */
+export function askByTcp(tunnel: TunnelSpec, timeoutMs: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const begun = performance.now()
     const socket = connect({ host: tunnel.peer4, port, localAddress: tunnel.local4, timeout: timeoutMs })

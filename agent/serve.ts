@@ -3,7 +3,9 @@ import { chmod, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
+import { readOpened } from './flows/arrivals.js'
 import { awaitRenumbered, forgetGhosts, forgetMarked, turnRound, turnRoundLater } from './flows/forget.js'
+import { History } from './history/history.js'
 import { sweepHolds } from './hold/hold.js'
 import { Host } from './host.js'
 import { openConntrack } from './kernel/conntrack.js'
@@ -19,6 +21,8 @@ import { agentService } from './service.js'
 import { version } from './version.js'
 
 export const ledgerPath = join(paths.state, 'ledger.json')
+const historyPath = join(paths.state, 'arrivals.jsonl')
+const sampleMs = 10_000
 
 /** Clients whose port was taken are few, and most of their connections short. */
 const renumberedMs = 10_000
@@ -52,6 +56,12 @@ export async function serve(): Promise<number> {
   const reconciler = new Reconciler(host, log)
   const watch = watchKernel(() => reconciler.notice())
 
+  const history = await History.open({ path: historyPath, read: readOpened, log })
+  const sampling = setInterval(() => {
+    if ((host.spec?.services.length ?? 0) === 0) return
+    history.sample().catch((error: Error) => log('arrivals could not be read', { error: error.message }))
+  }, sampleMs)
+
   const lock = new HostLock(join(paths.run, 'lock.json'))
   let leave = (): void => {}
   const ended = new Promise<string>((resolve) => {
@@ -63,7 +73,7 @@ export async function serve(): Promise<number> {
   server.addService(
     AgentService,
     guarded(
-      agentService(host, { reconciler, watch, lock }, () => leave()),
+      agentService(host, { reconciler, watch, lock, history }, () => leave()),
       lock,
     ),
   )
@@ -77,6 +87,7 @@ export async function serve(): Promise<number> {
   log('serves', { version, socket: paths.socket })
   const reason = await ended
   log('ends', { reason })
+  clearInterval(sampling)
   reconciler.close()
   await watch.close()
   // The reply to Leave is on its way out; streams of witnesses end with the process.

@@ -34,6 +34,7 @@ import { lockService } from './lock-service.js'
 import { measurePath, reflect } from './path.js'
 import { paths } from './plan/own.js'
 import { openWitness } from './probe/witness.js'
+import { pulse } from './pulse.js'
 import { awaitPeer } from './reach.js'
 import { requests } from './requests.js'
 import { status, type Upkeep } from './status.js'
@@ -119,6 +120,14 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
     status: unary(async (request: wire.StatusRequest) =>
       status(host, conntrack, upkeep, decode('status', requests.status, request).maxArrivals),
     ),
+    pulse: unary(async () => pulse(host, conntrack)),
+    history: unary(async () => {
+      await upkeep.history.sample()
+      const rows = upkeep.history.rows.map(({ service, from, to, forwarded, served }) => ({
+        ...{ service, fromMs: from, toMs: to, forwarded, served },
+      }))
+      return { rows }
+    }),
     witness: streaming(async (request: wire.WitnessRequest, send: (event: wire.WitnessEvent) => void, signal) => {
       const { ports, tokens } = decode('witness', requests.witness, request)
       const witness = await openWitness({

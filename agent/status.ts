@@ -3,11 +3,13 @@ import type * as wire from '../proto/gen/fleetmove.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
 import { readArrivals, readOpened } from './flows/arrivals.js'
 import { establishedForwarded } from './flows/forwarded.js'
+import type { History } from './history/history.js'
 import type { Host } from './host.js'
 import type { Conntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
 import { linkStats } from './kernel/link-stats.js'
 import type { HostLock } from './lock.js'
+import { standingHere } from './pulse.js'
 import { askPeer } from './reach.js'
 import type { Reconciler } from './reconcile.js'
 import type { Watch } from './reconcile-watch.js'
@@ -18,13 +20,17 @@ export interface Upkeep {
   reconciler: Pick<Reconciler, 'mended' | 'fighting'>
   watch: Pick<Watch, 'blind'>
   lock: HostLock
+  history: History
 }
+
+/** Rates are told of so long a time. */
+const recentMs = 60_000
 
 /** @param maxArrivals the longest list of clients that is returned for a service, the latest first */
 export async function status(
   host: Host,
   conntrack: Conntrack,
-  { reconciler, watch, lock }: Upkeep,
+  { reconciler, watch, lock, history }: Upkeep,
   maxArrivals: number,
 ): Promise<wire.StatusReply> {
   const spec = host.spec
@@ -43,6 +49,12 @@ export async function status(
     host.drift(),
     Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel))),
   ])
+  const recent = history.recent(opened, recentMs)
+  const standing = new Map(
+    await Promise.all(
+      spec.services.map(async (service) => [service.name, await standingHere(conntrack, service)] as const),
+    ),
+  )
   return {
     tunnels,
     services: spec.services.map((service) => {
@@ -54,6 +66,10 @@ export async function status(
         establishedForwarded: established.get(service.name) ?? 0,
         arrivals: own.slice(0, maxArrivals),
         arrivalsTotal: own.length,
+        recentForwarded: recent.counts.get(service.name)?.forwarded ?? 0,
+        recentServed: recent.counts.get(service.name)?.served ?? 0,
+        recentMs: recent.ms,
+        standing: standing.get(service.name) ?? 0,
       }
     }),
     drift: drift.map(describeStep),

@@ -47,6 +47,9 @@ export interface Agent {
   revert(generation: number): Promise<string[]>
   awaitTunnel(tunnel: number, timeoutMs: number): Promise<wire.AwaitTunnelReply>
   status(maxArrivals: number): Promise<wire.StatusReply>
+  pulse(): Promise<wire.PulseReply>
+  /** New connections over time, the oldest first. */
+  history(): Promise<wire.HistoryRow[]>
   /** Resolves when the witness listens; `onReceipt` is called for each probe that arrives. */
   witness(ports: number[], tokens: Uint8Array[], onReceipt: (receipt: wire.Receipt) => void): Promise<Running>
   probe(request: wire.ProbeRequest): Promise<wire.ProbeReply>

@@ -67,6 +67,8 @@ export interface GrpcAgent extends Agent {
 const callMs = 60_000
 /** Looking through a directory of millions of files on a slow disk. */
 const inspectMs = 900_000
+/** Whoever watches wants to be told soon that nothing comes. */
+const pulseMs = 5000
 /** On top of a call's own time: for the way there and back. */
 const graceMs = 10_000
 
@@ -130,6 +132,8 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
     revert: async (generation) => (await ask(AgentService.revert, { generation })).steps,
     awaitTunnel: (tunnel, timeoutMs) => ask(AgentService.awaitTunnel, { tunnel, timeoutMs }, timeoutMs + graceMs),
     status: (maxArrivals) => ask(AgentService.status, { maxArrivals }),
+    pulse: () => ask(AgentService.pulse, {}, pulseMs),
+    history: async () => (await ask(AgentService.history, {})).rows,
     witness: (ports, tokens, onReceipt) =>
       follow('Witness', client.witness({ ports, tokens: tokens.map((t) => Buffer.from(t)) }), (event) => {
         if (event.receipt) onReceipt(event.receipt)

@@ -1,0 +1,40 @@
+/** What `watch` asks every second: figures that change quickly, and nothing that costs much to find. */
+import type * as wire from '../proto/gen/fleetmove.js'
+import type { ServiceSpec } from '../proto/model/host-spec.js'
+import { readOpened } from './flows/arrivals.js'
+import { drain } from './flows/drain.js'
+import { establishedForwarded } from './flows/forwarded.js'
+import type { Host } from './host.js'
+import type { Conntrack } from './kernel/conntrack.js'
+import { measureLoss } from './tunnel-loss.js'
+
+export async function pulse(host: Host, conntrack: Conntrack): Promise<wire.PulseReply> {
+  const spec = host.spec
+  if (!spec) return { atMs: Date.now(), tunnels: [], services: [] }
+  const [opened, established, tunnels] = await Promise.all([
+    readOpened(),
+    establishedForwarded(conntrack, spec),
+    Promise.all(spec.tunnels.map(async (tunnel) => ({ index: tunnel.index, ...(await measureLoss(tunnel)) }))),
+  ])
+  return {
+    atMs: Date.now(),
+    tunnels,
+    services: await Promise.all(
+      spec.services.map(async (service) => ({
+        name: service.name,
+        stage: service.stage,
+        active: service.active,
+        generation: spec.generation,
+        forwarded: opened.get(service.name)?.forwarded ?? 0,
+        served: opened.get(service.name)?.served ?? 0,
+        establishedForwarded: established.get(service.name) ?? 0,
+        standing: await standingHere(conntrack, service),
+      })),
+    ),
+  }
+}
+
+/** A look through all of connection tracking, so only while somebody waits for it. */
+export async function standingHere(conntrack: Conntrack, service: ServiceSpec): Promise<number> {
+  return service.stage === 'moving' ? (await drain(conntrack, service)).answered : 0
+}
