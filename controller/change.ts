@@ -57,7 +57,7 @@ async function changeNow(world: World, { states, pairs, check, mend }: Change): 
   try {
     await inParallel(changed, async (spec) => {
       const { steps } = await agentOf(world, spec.host).apply(spec, world.confirmWithinMs)
-      for (const step of steps) world.progress.detail(spec.host, step)
+      noteSteps(world, spec.host, 'changed', steps)
     })
     await check?.(wanted)
     await inParallel(changed, async ({ host }) => {
@@ -75,9 +75,17 @@ async function changeNow(world: World, { states, pairs, check, mend }: Change): 
   return changed.length
 }
 
+function noteSteps(world: World, host: Name, what: 'changed' | 'undone', steps: readonly string[]): void {
+  if (steps.length === 0) return
+  for (const step of steps) world.progress.detail(host, step)
+  world.record.add({ type: 'host', host, what, steps: [...steps] })
+}
+
 async function makeSure(world: World, host: Name): Promise<void> {
   const { steps } = await agentOf(world, host).apply(world.specs.get(host)!, world.confirmWithinMs)
-  if (steps.length > 0) world.progress.note(host, `put back what had changed: ${steps.join('; ')}`)
+  if (steps.length === 0) return
+  world.record.add({ type: 'host', host, what: 'changed', steps })
+  world.progress.note(host, `put back what had changed: ${steps.join('; ')}`)
 }
 
 /** A state is the same whatever its generation. */
@@ -95,10 +103,11 @@ async function takeBack(
   const results = await Promise.allSettled(
     changed.map(async ({ host }) => {
       const agent = agentOf(world, host)
-      if (!confirmed.has(host)) return void (await agent.revert(generation))
+      if (!confirmed.has(host)) return noteSteps(world, host, 'undone', await agent.revert(generation))
       const before = world.specs.get(host) ?? { ...changed[0]!, host, tunnels: [], services: [] }
       const spec = { ...before, generation: world.generation }
-      await agent.apply(spec, world.confirmWithinMs)
+      const { steps } = await agent.apply(spec, world.confirmWithinMs)
+      noteSteps(world, host, 'undone', steps)
       await agent.confirm(spec.generation)
       world.specs.set(host, spec)
     }),

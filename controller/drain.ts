@@ -15,16 +15,22 @@ export async function drain(world: World, service: Service, origin: Name, atMost
   const limitMs = Math.min(service.drainMs, atMostMs)
   const deadline = Date.now() + limitMs
   const end = world.progress.begin(service.name, `drain on ${origin}`)
+  const begun = performance.now()
+  const over = (left: number): number => {
+    const ms = Math.round(performance.now() - begun)
+    world.record.add({ type: 'drain', service: service.name, host: origin, ms, left })
+    return left
+  }
   for (;;) {
     const { established, clients } = await agent.drain(service.name)
     if (established === 0) {
       end('nobody left')
-      return 0
+      return over(0)
     }
     const top = clients.slice(0, 3).map(({ client, connections }) => `${client} (${connections})`)
     if (Date.now() >= deadline) {
       end(`${established} left after ${(limitMs / 1000).toFixed(0)} s: ${top.join(', ')}`)
-      return established
+      return over(established)
     }
     const remainingMs = deadline - Date.now()
     end.update(`${established} connections, ${Math.ceil(remainingMs / 1000)} s left: ${top.join(', ')}`, {

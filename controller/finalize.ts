@@ -2,6 +2,7 @@
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { Service } from './config/fleet.js'
+import { keepHistory } from './history.js'
 import { inParallel } from './in-parallel.js'
 import { type JournalEntry, journal, readJournal } from './journal.js'
 import { isOwnProbe } from './own-probes.js'
@@ -55,6 +56,7 @@ export function finalize(context: Context, options: FinalizeOptions): Promise<Fi
       if (!options.force) throw gate(stragglers, established, fresh, options.quietMs)
       world.progress.note('finalize', `--force: ${established} connections by the old address are cut`)
     }
+    await keepHistory(world)
     await releaseServices(world, services)
     for (const service of services)
       await journal(world.fleet, { type: 'stage', service: service.name, stage: 'finalized' })

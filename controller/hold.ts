@@ -31,8 +31,11 @@ export async function holdService(world: World, service: Service): Promise<Hold>
     const sum = (pick: (each: (typeof counts)[number]) => number): number =>
       counts.reduce((n, each) => n + pick(each), 0)
     const dropped = sum((each) => each.dropped)
+    const clients = sum((each) => each.syns)
+    const ms = Math.round(performance.now() - begun)
+    world.record.add({ type: 'hold', service: service.name, ms, clients, dropped })
     end(
-      `${sum((each) => each.syns)} clients waited, at most ${((performance.now() - begun) / 1000).toFixed(1)} s${dropped > 0 ? `; ${dropped} packets were too many to keep` : ''}`,
+      `${clients} clients waited, at most ${(ms / 1000).toFixed(1)} s${dropped > 0 ? `; ${dropped} packets were too many to keep` : ''}`,
     )
   }
   return {

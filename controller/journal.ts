@@ -32,6 +32,8 @@ export type JournalEntry = JournalEvent & { at: string }
 /** XDG Base Directory: state that is worth keeping, and no configuration. */
 const directory = (): string => join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'fleetmove')
 export const journalPath = (fleet: Fleet): string => join(directory(), `${fleet.name}.jsonl`)
+/** The details, for `report` (record.ts). */
+export const recordPath = (fleet: Fleet): string => join(directory(), `${fleet.name}.record.jsonl`)
 
 export async function journal(fleet: Fleet, event: JournalEvent): Promise<void> {
   await mkdir(directory(), { recursive: true, mode: 0o700 })
@@ -46,9 +48,14 @@ export async function readJournal(fleet: Fleet): Promise<JournalEntry[]> {
     if (error.code === 'ENOENT') return ''
     throw error
   })
+  return parseLines<JournalEntry>(text)
+}
+
+/** What a crash has torn is no JSON. */
+export function parseLines<T>(text: string): T[] {
   return text.split('\n').flatMap((line) => {
     try {
-      return line === '' ? [] : [JSON.parse(line) as JournalEntry]
+      return line === '' ? [] : [JSON.parse(line) as T]
     } catch {
       return []
     }

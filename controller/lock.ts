@@ -65,7 +65,7 @@ export class FleetLock {
   }
 
   private async lease(host: Name, agent: Agent, renew: boolean): Promise<void> {
-    const lease = await agent.lock({ id: this.id, owner: owner(), command: this.command, renew })
+    const lease = await agent.lock({ id: this.id, owner: operator(), command: this.command, renew })
     this.leases.set(host, { agent, lease })
     void lease.lost.then(() => this.comeBack(host, agent, Date.now() + returnWithinMs))
   }
@@ -82,7 +82,8 @@ export class FleetLock {
   }
 }
 
-function owner(): string {
+/** Who runs this, as others are told. */
+export function operator(): string {
   try {
     return `${userInfo().username}@${hostname()}`
   } catch {

@@ -45,6 +45,10 @@ export async function cleanUp(world: World): Promise<Name[]> {
         const steps = (await world.agents.get(site.name)?.leave(world.generation + 1)) ?? []
         for (const step of steps) world.progress.detail(site.name, step)
         await site.remove()
+        world.record.add({
+          ...{ type: 'host', host: site.name, what: 'cleaned' },
+          steps: [...steps, 'stop the agent and remove its files'],
+        })
         return steps.length
       },
       (steps) => `${steps} changes taken back`,

@@ -4,7 +4,7 @@ import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
 import { hostProblems, refuseHosts } from './host-problems.js'
 import { inParallel } from './in-parallel.js'
-import { finalizedServices, journal, journalPath } from './journal.js'
+import { finalizedServices, journal, journalPath, recordPath } from './journal.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
 import { selectServices } from './select-services.js'
@@ -73,7 +73,7 @@ async function refuseFinished(world: World): Promise<void> {
   if (finalized.size === 0 || finalized.size < world.fleet.services.size) return
   throw new FleetmoveError('gate', {
     message: `every service of fleet "${world.fleet.name}" has been moved and finalized`,
-    hint: `to begin another move, give it another name (fleet: …), or forget this one: rm ${journalPath(world.fleet)}`,
+    hint: `to begin another move, give it another name (fleet: …), or forget this one: rm ${journalPath(world.fleet)} ${recordPath(world.fleet)}`,
   })
 }
 
@@ -88,6 +88,13 @@ async function installAgents(world: World): Promise<void> {
         async () => {
           const installed = await site.install()
           world.agents.set(site.name, installed.agent)
+          if (installed.bytes > 0 || installed.started) {
+            const steps = [
+              ...(installed.bytes > 0 ? ['put the agent and its runtime into /usr/local/lib/fleetmove'] : []),
+              ...(installed.started ? ['start the agent as a service of the host'] : []),
+            ]
+            world.record.add({ type: 'host', host: site.name, what: 'installed', steps })
+          }
           return installed
         },
         ({ bytes, started }) =>

@@ -17,6 +17,7 @@ import { journal } from './journal.js'
 import { type Path, pathsOf, triedListeners } from './plan/probe-paths.js'
 import { type Verdict, type VerdictInput, verdict } from './plan/verdict.js'
 import { type Prober, probersOf } from './probers.js'
+import { type RecordedProof, recorded } from './record.js'
 import { selectServices } from './select-services.js'
 import { agentOf, type Context, type World, withWorld } from './world.js'
 
@@ -57,17 +58,22 @@ const receiptMs = 1000
 const atOnce = 16
 
 export function verify(context: Context, names: readonly string[]): Promise<Verification> {
-  return withWorld(context, async (world) => {
-    const services = selectServices(world.fleet, names)
-    const planned = services.filter((service) => world.states.get(service.name)?.stage === 'planned')
-    if (planned.length > 0) {
-      throw new FleetmoveError('gate', {
-        message: `nothing is set up yet for ${planned.map((service) => service.name).join(', ')}`,
-        hint: 'run `fleetmove up` first',
-      })
-    }
-    return verifyServices(world, services, world)
-  })
+  const look = () => withWorld(context, (world) => verifyNamed(world, names))
+  return recorded(context, `verify ${names.join(' ')}`.trim(), look, ({ proofs }) =>
+    proofs.some((proof) => isFailure(proof.verdict)) ? 'verify' : 'done',
+  )
+}
+
+async function verifyNamed(world: World, names: readonly string[]): Promise<Verification> {
+  const services = selectServices(world.fleet, names)
+  const planned = services.filter((service) => world.states.get(service.name)?.stage === 'planned')
+  if (planned.length > 0) {
+    throw new FleetmoveError('gate', {
+      message: `nothing is set up yet for ${planned.map((service) => service.name).join(', ')}`,
+      hint: 'run `fleetmove up` first',
+    })
+  }
+  return verifyServices(world, services, world)
 }
 
 /** Verifies services as they stand in `wanted`, which may still be on trial. */
@@ -322,6 +328,12 @@ class Witnesses {
   }
 }
 
+function recordedProof({ verdict, receipt, service: _service, ...proof }: Proof): RecordedProof {
+  if (!receipt) return { ...proof, ...verdict }
+  const { source, sourcePort, destination, destinationPort, bytes } = receipt
+  return { ...proof, ...verdict, receipt: { source, sourcePort, destination, destinationPort, bytes } }
+}
+
 async function remember(world: World, services: readonly Service[], proofs: readonly Proof[]): Promise<void> {
   for (const service of services) {
     const own = proofs.filter((proof) => proof.service === service.name)
@@ -335,5 +347,6 @@ async function remember(world: World, services: readonly Service[], proofs: read
       total: own.length,
       probers: sources,
     })
+    world.record.add({ type: 'proofs', service: service.name, proofs: own.map(recordedProof) })
   }
 }

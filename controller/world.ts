@@ -11,6 +11,7 @@ import { type ResolvedAddress, resolveLocals } from './plan/addressing.js'
 import { type Locals, type ServiceState, statesOf } from './plan/host-specs.js'
 import { standingPairs, type TunnelPair } from './plan/tunnel-pair.js'
 import type { Progress } from './progress.js'
+import { Recorder, recorded } from './record.js'
 import { Site, type SiteOptions } from './site.js'
 
 export interface Context {
@@ -41,6 +42,7 @@ export interface World {
   lock: FleetLock | null
   /** The change that is under way: the next one waits for it. */
   changing: Promise<unknown>
+  record: Recorder
 }
 
 export interface OpenOptions {
@@ -94,6 +96,7 @@ export async function openWorld(
       generation: 0,
       lock: lock === undefined ? null : new FleetLock(lock),
       changing: Promise.resolve(),
+      record: new Recorder(fleet),
     }
     await inParallel([...sites.values(), ...vantages.values()], async (each) => {
       const agent = await each.agent(replacing)
@@ -124,6 +127,7 @@ export async function withWorld<T>(
   } catch (error) {
     throw (await world.lock?.lost()) ?? error
   } finally {
+    await world.record.flush(world.progress)
     await world.lock?.release()
     await closeSites([...world.sites.values(), ...world.vantages.values()])
   }
@@ -144,7 +148,7 @@ export const withLockedWorld = <T>(
   command: string,
   use: (world: World) => Promise<T>,
   options: OpenOptions = {},
-): Promise<T> => withWorld(context, use, { ...options, lock: command })
+): Promise<T> => recorded(context, command, () => withWorld(context, use, { ...options, lock: command }))
 
 /** Asks every agent anew. */
 export async function refresh(world: World): Promise<void> {
@@ -166,7 +170,8 @@ export async function refresh(world: World): Promise<void> {
 /** A trial of a run that is at work is its own affair; who only looks sees what was before. */
 async function endTrial(world: World, agent: Agent, generation: number): Promise<void> {
   try {
-    await agent.revert(generation)
+    const steps = await agent.revert(generation)
+    world.record.add({ type: 'host', host: agent.host, what: 'undone', steps })
     world.progress.note(agent.host, 'ended a change that another run left unconfirmed')
   } catch (error) {
     if (world.lock !== null || !(error instanceof FleetmoveError) || error.code !== 'locked') throw error
