@@ -4,6 +4,7 @@ import type { AdvanceCommandOptions } from './commands/advance.js'
 import type { DnsSwitchCommandOptions } from './commands/dns.js'
 import { exitCodeOf } from './exit-codes.js'
 import type { GlobalOptions } from './global-options.js'
+import { addInit } from './setup-commands.js'
 import { version } from './version.js'
 
 /** Runs one command line; sets the process's exit code. */
@@ -38,6 +39,7 @@ function buildProgram(): Command {
     '\nA move: fleetmove up, change DNS at leisure, fleetmove advance, wait, fleetmove finalize.\nPractise first: fleetmove lab up\n\nExit codes: 0 done, 1 error, 2 changes pending, 3 rolled back, 4 locked, 5 verification failed, 6 waiting on a gate, 64 bad usage.',
   )
 
+  addInit(program)
   changing(program, 'up', 'agents, tunnels, forwarding new -> old, verified').action(
     lazily(async (_names, options) => (await import('./commands/up.js')).runUp(options)),
   )

@@ -119,7 +119,8 @@ function unclear(address: Ip, family: Family, device: string | undefined, found:
 /** In a flow mapping YAML takes an IPv6 address that ends in a colon for a key. */
 const quoted = (ip: string): string => (ip.includes(':') ? `"${ip}"` : ip)
 
-function isPrivate(ip: Ip): boolean {
+/** RFC 1918, RFC 6598 and RFC 4193. */
+export function isPrivate(ip: Ip): boolean {
   // Canonical text drops leading zeros, so a first group of four digits is the whole first 16 bits.
   if (familyOf(ip) === 6) return /^f[cd][0-9a-f]{2}:/.test(ip)
   const [a, b] = ip.split('.').map(Number) as [number, number]
