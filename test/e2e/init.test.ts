@@ -1,14 +1,10 @@
 /** From two addresses to forwarding: what init writes is good as it stands, and asking leaves nothing on the hosts. */
-import { endPractices, main, type Practice, startPractice, whyNot } from './practice.js'
-
-const reason = whyNot()
-if (reason) console.warn(`Skipped: ${reason}`)
-const here = reason ? describe.skip : describe
+import { endPractices, main, type Practice, startPractice, withRoot } from './practice.js'
 
 jest.setTimeout(90_000)
 afterAll(endPractices)
 
-here('init', () => {
+withRoot('init', () => {
   let practice: Practice
   beforeAll(async () => {
     practice = await startPractice(`init-${process.pid}`, (lab) =>
