@@ -29,7 +29,7 @@ export interface InitOptions {
   /** How those become root who don't log in as root. */
   become: 'none' | 'sudo'
   progress: Progress
-  site: SiteOptions
+  site: Pick<SiteOptions, 'askSecret' | 'log'>
 }
 
 export interface InitResult {
