@@ -8,11 +8,15 @@ import type { Fleet, NameServer } from './config/fleet.js'
 import { askNames } from './dns/ask.js'
 import { askServer, type RecordState, readRecords, recursorOf, type ServerAnswer } from './dns/records.js'
 import { knownResolvers } from './dns/resolvers.js'
+import { allArrivals, readHistory } from './history.js'
 import { inParallel } from './in-parallel.js'
 import { type JournalEntry, journal, readJournal } from './journal.js'
 import { isOwnProbe } from './own-probes.js'
-import { cachesGoneAtMs, type Look, recordType } from './plan/dns-verdict.js'
+import { arrivalCurve } from './plan/arrival-curve.js'
+import { type Estimate, merged, shareOf, whenBelow } from './plan/decay.js'
+import { cachesGoneAtMs, changedAtMs, type Look, recordType } from './plan/dns-verdict.js'
 import { likelyCause, type StragglerCause } from './plan/straggler-cause.js'
+import { type ArrivalRow, readRecord } from './record.js'
 import { selectServices } from './select-services.js'
 import { type Context, withWorld } from './world.js'
 
@@ -47,6 +51,16 @@ export interface ServiceArrivals {
   /** Who came by the old address after the switch, the latest first. */
   stragglers: DnsStraggler[]
   stragglersTotal: number
+  /** Since the record changed, or since the first came by the new address. */
+  decay: Decay
+}
+
+export interface Decay {
+  /** The share by the old address over time, oldest first, at most 60 points. */
+  curve: { at: string; share: number }[]
+  /** When 99 % and 99.9 % come by the new address. */
+  moved99: Estimate
+  moved999: Estimate
 }
 
 export interface DnsStraggler {
@@ -114,6 +128,10 @@ function arrivalsOf(
     const statuses = new Map(
       await inParallel(world.agents.values(), async (agent) => [agent.host, await agent.status(maxArrivals)] as const),
     )
+    const live = new Map(
+      await inParallel(world.agents.values(), async (agent) => [agent.host, await readHistory(agent)] as const),
+    )
+    const history = allArrivals(await readRecord(world.fleet), live)
     const now = Date.now()
     return inParallel(selectServices(world.fleet, names), async (service) => {
       const { stage, active } = world.states.get(service.name)!
@@ -125,7 +143,9 @@ function arrivalsOf(
             (each) => !isOwnProbe(entries, each.client, now - each.lastSeenMsAgo),
           )
         : []
-      const goneMs = latestGone(records.filter((record) => record.service === service.name))
+      const own = records.filter((record) => record.service === service.name)
+      const goneMs = latestGone(own)
+      const spans = (host: Name) => (history.get(host) ?? []).filter((row) => row.service === service.name)
       const stragglers = await inParallel(
         came.slice(0, mostNamed),
         async ({ client, port, count, lastSeenMsAgo }) => {
@@ -149,9 +169,30 @@ function arrivalsOf(
         viaNew: opened(service.to),
         stragglers,
         stragglersTotal: came.length,
+        decay: decayOf(spans(service.from), spans(service.to), changedSince(own, entries)),
       }
     })
   })
+}
+
+/** When its first record was changed; undefined where that isn't known. */
+function changedSince(records: readonly RecordReport[], entries: readonly JournalEntry[]): number | undefined {
+  const changes = records.flatMap(({ owner, type }) => changedAtMs(looksAt(entries, owner, type)) ?? [])
+  return changes.length === 0 ? undefined : Math.min(...changes)
+}
+
+const mostPoints = 60
+
+function decayOf(old: readonly ArrivalRow[], fresh: readonly ArrivalRow[], changedMs: number | undefined): Decay {
+  const firstNew = fresh.find(({ forwarded, served }) => forwarded + served > 0)?.from ?? Number.POSITIVE_INFINITY
+  const buckets = arrivalCurve(old, fresh, changedMs ?? firstNew)
+  const total = buckets.reduce((sum, bucket) => sum + bucket.old + bucket.new, 0)
+  const curve = merged(buckets, Math.max(1, Math.ceil(total / mostPoints)))
+  return {
+    curve: curve.map((bucket) => ({ at: new Date(bucket.atMs).toISOString(), share: shareOf(bucket) ?? 0 })),
+    moved99: whenBelow(buckets, 0.01),
+    moved999: whenBelow(buckets, 0.001),
+  }
 }
 
 /** When the last of a service's names is out of the caches; null while one isn't changed, or isn't known. */

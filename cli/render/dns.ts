@@ -1,4 +1,5 @@
-import type { DnsReport, RecordReport, ServiceArrivals } from '../../controller/dns.js'
+import type { Decay, DnsReport, RecordReport, ServiceArrivals } from '../../controller/dns.js'
+import type { Estimate } from '../../controller/plan/decay.js'
 import type { Side } from '../../controller/plan/dns-verdict.js'
 import type { StragglerCause } from '../../controller/plan/straggler-cause.js'
 import { type Style, styleFor } from './style.js'
@@ -61,11 +62,12 @@ function cacheText({ side, ttlSeconds, cachesGoneAt, resolvers }: RecordReport):
   return `the new address is given; ${gone ? `caches that obey have been without the old one since ${when}` : `the last cache that obeys drops the old one at ${when}`}; ${still}`
 }
 
-function arrivalsText({ service, stage, viaOld, viaNew, stragglers, stragglersTotal }: ServiceArrivals): string {
+function arrivalsText({ service, stage, viaOld, viaNew, stragglers, stragglersTotal, decay }: ServiceArrivals): string {
   const total = viaOld + viaNew
   const share = total === 0 ? '' : `, ${((100 * viaOld) / total).toFixed(1)} % by the old address`
   const head = `\n${service} (${stage}): ${viaOld} connections by the old address, ${viaNew} by the new one since up${share}\n`
-  if (stragglers.length === 0) return head
+  const told = `${head}${decayText(decay)}`
+  if (stragglers.length === 0) return told
   const rows = stragglers
     .slice(0, mostStragglers)
     .map(({ client, names, port, count, lastSeen, cause }) => [
@@ -77,5 +79,27 @@ function arrivalsText({ service, stage, viaOld, viaNew, stragglers, stragglersTo
       causes[cause],
     ])
   const more = stragglersTotal > rows.length ? `  and ${stragglersTotal - rows.length} more\n` : ''
-  return `${head}${table([['  CLIENT', 'NAME', 'PORT', 'COUNT', 'LAST SEEN', 'LIKELY'], ...rows])}${more}`
+  return `${told}${table([['  CLIENT', 'NAME', 'PORT', 'COUNT', 'LAST SEEN', 'LIKELY'], ...rows])}${more}`
+}
+
+const bars = '▁▂▃▄▅▆▇█'
+
+function decayText({ curve, moved99, moved999 }: Decay): string {
+  if (curve.length === 0) return ''
+  const line = curve.map(({ share }) => bars[Math.min(7, Math.floor(share * 8))]).join('')
+  const [first, last] = [curve[0]!, curve.at(-1)!]
+  const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
+  return `  by the old address ${percent(first.share)} ${line} ${percent(last.share)}, since ${minute(first.at)}
+  99 % by the new one: ${estimateText(moved99)}; 99.9 %: ${estimateText(moved999)}
+`
+}
+
+const minute = (at: string | number): string => `${new Date(at).toISOString().slice(0, 16)}Z`
+
+function estimateText(estimate: Estimate): string {
+  if (estimate.kind === 'reached') return `since ${minute(estimate.atMs)}`
+  if (estimate.kind === 'not-falling') return 'not to be expected: the share is not falling'
+  if (estimate.kind === 'too-little') return `can't be said (${estimate.why})`
+  const { fromMs, atMs, toMs } = estimate
+  return `about ${minute(atMs)} (${minute(fromMs)} to ${toMs === null ? 'much later' : minute(toMs)})`
 }

@@ -45,6 +45,13 @@ export interface Look {
   readonly ttlSeconds: number
 }
 
+/** The first look that saw the new address, after the last that saw the old one; null as in `cachesGoneAtMs`. */
+export function changedAtMs(looks: readonly Look[]): number | null {
+  const lastOld = looks.findLastIndex(({ side }) => side === 'old' || side === 'mixed')
+  if (lastOld < 0 || looks.at(-1)?.side !== 'new') return null
+  return looks.slice(lastOld + 1).find(({ side }) => side === 'new')!.atMs
+}
+
 /**
  * When the last cached answer that obeys its time to live is gone. Somebody may have asked right before
  * the change, which was somewhere between the last look that saw the old address and the first that didn't.
@@ -52,15 +59,11 @@ export interface Look {
  * @returns null while the zone itself gives the old address, or when no look saw it
  */
 export function cachesGoneAtMs(looks: readonly Look[]): number | null {
-  const last = looks.at(-1)
-  if (last === undefined || last.side !== 'new') return null
-  const lastOld = looks.findLastIndex(({ side }) => side === 'old' || side === 'mixed')
-  if (lastOld < 0) return null
-  const changedBy = looks.slice(lastOld + 1).find(({ side }) => side === 'new')!.atMs
-  // A lower time to live was seen only by those who asked after it was lowered.
-  const latest = looks.slice(0, lastOld + 1).map(({ atMs, ttlSeconds }, i) => {
-    const until = looks[i + 1]?.atMs ?? changedBy
-    return Math.max(atMs, Math.min(until, changedBy)) + ttlSeconds * 1000
-  })
+  const changedBy = changedAtMs(looks)
+  if (changedBy === null) return null
+  // A lower time to live was seen only by those who asked after it was lowered: each holds until the next look.
+  const latest = looks.flatMap(({ atMs, side, ttlSeconds }, i) =>
+    atMs > changedBy || side === 'new' ? [] : [looks[i + 1]!.atMs + ttlSeconds * 1000],
+  )
   return Math.max(...latest)
 }

@@ -164,6 +164,7 @@ END`,
     ])
     const text = await practice.must('dns')
     expect(text.stdout).toMatch(/www\.example\.test \(web\.example\.test\) A: 203\.0\.113\.10 → 198\.51\.100\.10/)
+    expect(text.stdout).toMatch(/99 % by the new one: /)
     expect(text.stdout).toMatch(/198\.18\.0\.77 +uptime\.monitor\.example +80 +\d+ .* cached answer may still be valid/)
   })
 

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { arrivalCurve } from '../../../../controller/plan/arrival-curve.js'
 import { type ArrivalBucket, merged, shareOf, whenBelow } from '../../../../controller/plan/decay.js'
 
 const minute = 60_000
@@ -70,4 +71,16 @@ it('never throws, and its ranges are in order', () => {
       expect(shareOf(buckets.at(-1)!) ?? 1).toBeLessThanOrEqual(1)
     }),
   )
+})
+
+it('puts two hosts together by the minute', () => {
+  const span = (from: number, to: number, forwarded: number, served: number) => ({
+    ...{ from: from * minute, to: to * minute, forwarded, served },
+  })
+  const old = [span(0, 1, 0, 9), span(10, 11, 4, 1), span(11, 12, 0, 0)]
+  const fresh = [span(10, 11, 0, 7), span(12, 16, 2, 0)]
+  expect(arrivalCurve(old, fresh, 5 * minute)).toEqual([
+    { atMs: 11 * minute, old: 5, new: 7 },
+    { atMs: 15 * minute, old: 0, new: 2 },
+  ])
 })
