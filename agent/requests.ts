@@ -1,6 +1,7 @@
 /** What each request must look like; everything else of it is refused before it is used. */
 import { z } from 'zod'
 import * as codec from '../proto/codec.js'
+import { isMailPort } from '../proto/model/relay.js'
 
 const token = codec.bytes(16, 64)
 const probeToken = codec.bytes(16, 16)
@@ -37,6 +38,12 @@ export const requests = {
     bytes: z.int().min(0).max(8192),
     timeoutMs: milliseconds(60_000),
     connectOnly: z.boolean(),
+    holdMs: milliseconds(60_000),
+  }),
+  relay: z.object({
+    address: codec.ip,
+    port: codec.port.refine(isMailPort, 'not a port of a mail server'),
+    timeoutMs: milliseconds(60_000),
     holdMs: milliseconds(60_000),
   }),
   findFlow: z.object({

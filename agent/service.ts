@@ -12,6 +12,7 @@ import { familyOf } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec, ServiceSpec, TunnelSpec } from '../proto/model/host-spec.js'
 import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
+import { startRelayTest } from '../proto/relay-test.js'
 import { sendProbe, startProbe } from '../proto/send-probe.js'
 import { inspectData } from './data/inspect-data.js'
 import { pullData } from './data/pull-data.js'
@@ -141,6 +142,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       witness.close()
     }),
     probe: unary(async (request: wire.ProbeRequest) => probe(decode('probe', requests.probe, request))),
+    relay: unary(async (request: wire.RelayRequest) => startRelayTest(decode('relay', requests.relay, request)).result),
     findFlow: unary(async (request: wire.FindFlowRequest) =>
       findFlow(conntrack, decode('findFlow', requests.findFlow, request)),
     ),

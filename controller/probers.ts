@@ -1,6 +1,8 @@
 /** From where probes are sent: this machine, and every vantage's agent. */
 import type { Ip } from '../proto/model/address.js'
 import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
+import type { RelayOutcome, RelaySpec } from '../proto/model/relay.js'
+import { type RunningRelayTest, startRelayTest } from '../proto/relay-test.js'
 import { type Connected, sendProbe, startProbe } from '../proto/send-probe.js'
 import type { World } from './world.js'
 
@@ -9,6 +11,8 @@ export interface Prober {
   send(spec: ProbeSpec): Promise<ProbeResult>
   /** Opens a connection that stands until it is closed or its `holdMs` are over. */
   hold(spec: ProbeSpec): HeldConnection
+  /** Asks a mail server whether it relays; the connection stands afterwards, as `hold`'s. */
+  relay(spec: RelaySpec): RunningRelayTest
 }
 
 export interface HeldConnection {
@@ -34,7 +38,13 @@ export function probersOf(world: World): Prober[] {
       )
       return { connected, result, close: () => {} }
     }
-    return [{ name, send, hold }]
+    const relay = (spec: RelaySpec): RunningRelayTest => ({
+      result: agent
+        .relay(spec)
+        .then((reply) => ({ ...reply, outcome: reply.outcome as RelayOutcome, source: reply.source as Ip | '' })),
+      close: () => {},
+    })
+    return [{ name, send, hold, relay }]
   })
-  return [{ name: 'this machine', send: sendProbe, hold: startProbe }, ...remote]
+  return [{ name: 'this machine', send: sendProbe, hold: startProbe, relay: startRelayTest }, ...remote]
 }

@@ -34,7 +34,7 @@ export interface RecordedProof {
   address: string
   protocol: Protocol
   port: number
-  what: 'probe' | 'listener'
+  what: 'probe' | 'listener' | 'relay'
   bytes: number
   kind: string
   cause: string

@@ -9,15 +9,18 @@ import { FleetmoveError } from '../proto/model/error.js'
 import type { Protocol } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import type { FlowEvidence, ProbeResult, Receipt } from '../proto/model/probe.js'
+import { isMailPort } from '../proto/model/relay.js'
 import type { Running } from './agents/agent.js'
 import type { Wanted } from './change.js'
 import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { journal } from './journal.js'
 import { type Path, pathsOf, triedListeners } from './plan/probe-paths.js'
+import type { OpenRelay, Untested } from './plan/relay-verdict.js'
 import { type Verdict, type VerdictInput, verdict } from './plan/verdict.js'
 import { type Prober, probersOf } from './probers.js'
 import { type RecordedProof, recorded } from './record.js'
+import { proveNoRelay } from './relay.js'
 import { selectServices } from './select-services.js'
 import { agentOf, type Context, type World, withWorld } from './world.js'
 
@@ -30,18 +33,16 @@ export interface Proof {
   address: Ip
   protocol: Protocol
   port: number
-  /** `probe` goes to a listener of ours beside the service's, `listener` to the service itself. */
-  what: 'probe' | 'listener'
+  /**
+   * `probe` goes to a listener of ours beside the service's, `listener` to the service itself; `relay` asks a mail
+   * server by its listener whether it relays for strangers.
+   */
+  what: 'probe' | 'listener' | 'relay'
   /** Bytes each way; 0 for a listener, which is only connected to. */
   bytes: number
-  verdict: Verdict | Untested
+  /** `untested`: this prober has no way to that family of addresses at all, or a firewall closes the probe ports. */
+  verdict: Verdict | Untested | OpenRelay
   receipt: Receipt | undefined
-}
-
-/** Nothing is said of the hosts: this prober has no way to that family of addresses at all, or a firewall closes the probe ports. */
-export interface Untested {
-  kind: 'untested'
-  cause: string
 }
 
 export interface Verification {
@@ -150,7 +151,7 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
     bytes: number,
     rest: Partial<VerdictInput>,
     throughTunnel = true,
-  ): Proof['verdict'] => {
+  ): Verdict | Untested => {
     if (straight.reply.outcome === 'error' && result.outcome === 'error')
       return { kind: 'untested', cause: result.detail }
     return verdict({
@@ -226,13 +227,33 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
       )
     }
   }
+  const relays = await inParallel(
+    path.listeners.filter(({ port }) => isMailPort(port)),
+    async ({ port, forwardedPort }): Promise<Proof> => {
+      const { host, public: address } = path.ingress
+      const spec = { protocol: 'tcp', address, port, connectOnly: true, bytes: 0 } as const
+      const verdict = await proveNoRelay(world, {
+        prober,
+        path,
+        port,
+        forwardedPort,
+        expected: straight.receipt?.source,
+        judge: (reply, flow) => judge(port, reply, 0, { spec, flow }),
+      })
+      return proof({ ingress: host, address, port, what: 'relay', bytes: 0, receipt: undefined, verdict })
+    },
+  )
   // The service itself is decisive: probe ports are there only for what it can't tell.
   if (filtered && listeners.length > 0 && listeners.every(({ verdict }) => verdict.kind === 'preserved')) {
     const ports = `${path.protocol} ports ${path.probePort} and ${path.probePort + 1}`
     const cause = `the probe ${ports} are filtered, straight to ${path.active.host} as well as by ${path.ingress.host} (${straight.reply.detail}), while the service itself answers by both; whether large packets pass is not known`
-    return [...probes.map((each): Proof => ({ ...each, verdict: { kind: 'untested', cause } })), ...listeners]
+    return [
+      ...probes.map((each): Proof => ({ ...each, verdict: { kind: 'untested', cause } })),
+      ...listeners,
+      ...relays,
+    ]
   }
-  return [...probes, ...listeners]
+  return [...probes, ...listeners, ...relays]
 }
 
 /** Neither an answer nor a trace of it on the host that answers. */

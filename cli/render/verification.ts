@@ -23,4 +23,5 @@ export function verificationText({ proofs }: Verification, { all }: { all: boole
   return `${table(rows)}${verdict}: ${preserved} of ${proofs.length} proofs.\n`
 }
 
-const size = (proof: Proof): string => (proof.what === 'listener' ? 'the service' : `${proof.bytes} B each way`)
+const size = ({ what, bytes }: Proof): string =>
+  ({ probe: `${bytes} B each way`, listener: 'the service', relay: 'relays?' })[what]

@@ -1,8 +1,10 @@
 /** One host's agent, as the use cases see it. Every method throws FleetmoveErrors that bear the host's name. */
+
 import type * as wire from '../../proto/gen/fleetmove.js'
 import type { Ip } from '../../proto/model/address.js'
 import type { HostSpec, Protocol } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
+import type { RelaySpec } from '../../proto/model/relay.js'
 
 export interface AgentState {
   version: string
@@ -53,6 +55,7 @@ export interface Agent {
   /** Resolves when the witness listens; `onReceipt` is called for each probe that arrives. */
   witness(ports: number[], tokens: Uint8Array[], onReceipt: (receipt: wire.Receipt) => void): Promise<Running>
   probe(request: wire.ProbeRequest): Promise<wire.ProbeReply>
+  relay(request: RelaySpec): Promise<wire.RelayReply>
   findFlow(request: {
     protocol: Protocol
     address: Ip

@@ -139,6 +139,7 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
         if (event.receipt) onReceipt(event.receipt)
       }),
     probe: (request) => ask(AgentService.probe, request, request.timeoutMs + request.holdMs + graceMs),
+    relay: (request) => ask(AgentService.relay, request, request.timeoutMs + graceMs),
     findFlow: (request) => ask(AgentService.findFlow, request, request.timeoutMs + graceMs),
     lifecycle: (request) => ask(AgentService.lifecycle, request, request.timeoutMs + graceMs),
     health: (request) => ask(AgentService.health, request, request.timeoutMs + graceMs),
