@@ -40,6 +40,9 @@ function buildProgram(): Command {
   )
 
   addInit(program)
+  common(program, 'plan', 'preflight and the exact changes, host by host; changes nothing').action(
+    lazily(async (_names, options) => (await import('./commands/plan.js')).runPlan(options)),
+  )
   changing(program, 'up', 'agents, tunnels, forwarding new -> old, verified').action(
     lazily(async (_names, options) => (await import('./commands/up.js')).runUp(options)),
   )

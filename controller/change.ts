@@ -89,7 +89,7 @@ async function makeSure(world: World, host: Name): Promise<void> {
 }
 
 /** A state is the same whatever its generation. */
-const sameState = (spec: HostSpec, held: HostSpec | undefined): boolean =>
+export const sameState = (spec: HostSpec, held: HostSpec | undefined): boolean =>
   held !== undefined && isDeepStrictEqual({ ...spec, generation: 0 }, { ...held, generation: 0 })
 
 /** Agents that can't be told any more undo it alone when their time is up; so the others must, too. */

@@ -13,9 +13,12 @@ import {
   reachHost,
 } from './bootstrap/bootstrap-host.js'
 import { type AgentChannel, openChannel } from './bootstrap/channel.js'
+import { type ForeseenInstall, foreseeInstall } from './bootstrap/foresee-install.js'
+import { runningPaths } from './bootstrap/running-paths.js'
 import type { AskSecret } from './ssh/ask-secret.js'
 import { asRoot, type Become } from './ssh/become.js'
 import { connectSsh } from './ssh/connect.js'
+import type { ExecOptions, ExecResult } from './ssh/ssh-connection.js'
 
 /** Where a machine is and how we become root there. */
 export interface SiteTarget {
@@ -59,16 +62,18 @@ export class Site {
 
   /**
    * The running agent, or null where none runs: one that died may have left its socket.
-   * @param replacing another version's agent counts as none, since `install` will replace it.
+   * @param other what to do with another version's agent: `pass over` counts it as none, since `install`
+   *   will replace it; `use` asks it as it is (the wire only ever grows).
    * @throws FleetmoveError 'conflict' when another version runs: `fleetmove up` replaces it.
    */
-  async agent(replacing = false): Promise<Agent | null> {
+  async agent(other: 'refuse' | 'pass over' | 'use' = 'refuse'): Promise<Agent | null> {
     const { socket, runningAgent } = this.facts.installed
     if (!this.opened && socket && runningAgent !== '') {
       const expected = await expectedAgent(this.reached)
-      if (expected.agent.includes(`/agent-${runningAgent}/`)) {
-        this.opened = this.talk(await openChannel(this.reached.root, expected))
-      } else if (!replacing) {
+      if ((await this.runsExpected()) || other === 'use') {
+        const running = { ...expected, ...runningPaths(this.facts) }
+        this.opened = this.talk(await openChannel(this.reached.root, running))
+      } else if (other === 'refuse') {
         throw new FleetmoveError('conflict', {
           message: "the agent that runs there is another version's",
           hint: 'run `fleetmove up`: it replaces the agent and leaves forwarding alone; or use the version that set the hosts up',
@@ -77,6 +82,23 @@ export class Site {
       }
     }
     return this.opened ?? null
+  }
+
+  /** Whether the agent that `install` would start runs already. */
+  async runsExpected(): Promise<boolean> {
+    const { socket, runningAgent } = this.facts.installed
+    if (!socket || runningAgent === '') return false
+    return (await expectedAgent(this.reached)).agent.includes(`/agent-${runningAgent}/`)
+  }
+
+  /** What `install` would do; changes nothing. */
+  async foreseeInstall(): Promise<ForeseenInstall> {
+    return foreseeInstall(this.reached, await this.runsExpected())
+  }
+
+  /** Runs a command as root that only looks. */
+  look(argv: readonly string[], options?: ExecOptions): Promise<ExecResult> {
+    return this.reached.root.exec(argv, options)
   }
 
   /** Uploads what is missing, starts the agent if this version isn't running, and opens it. */

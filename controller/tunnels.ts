@@ -26,8 +26,36 @@ import { agentOf, type World } from './world.js'
 const measureMs = 10_000
 const tunnelUpMs = 20_000
 
+/** How what only a host itself can tell is found out for a new pair. */
+export interface PairMeans {
+  /** The public half of its key. */
+  identity(host: Name, kind: 'openvpn' | 'wireguard'): Promise<string>
+  /** Bytes of the whole IP packet that pass both ways on this UDP port. */
+  pathMtu(a: Outer, b: Outer, port: number): Promise<number>
+}
+
+/** A host, by the address at which its peer reaches it. */
+export interface Outer {
+  name: Name
+  ip: Ip
+}
+
+const byAgents = (world: World): PairMeans => ({
+  identity: (host, kind) => agentOf(world, host).identity(kind),
+  pathMtu: (a, b, port) => pathMtu(world, a, b, port),
+})
+
 /** The fleet's pairs: those that stand already, and new ones for the rest. Changes nothing in a kernel. */
-export async function pairsFor(world: World): Promise<TunnelPair[]> {
+export async function pairsFor(world: World, means = byAgents(world)): Promise<TunnelPair[]> {
+  const standing = new Map(world.pairs.map((pair) => [pairKey(pair.a, pair.b), pair]))
+  const pairs = neededPairs(world.fleet).flatMap(({ a, b }) => standing.get(pairKey(a, b)) ?? [])
+  const missing = missingPairs(world)
+  const made = await inParallel(missing, ({ a, b, index }) => newPair(world, means, a, b, index), 16)
+  return [...pairs, ...made]
+}
+
+/** Pairs that the fleet needs and that don't stand yet, with the numbers that they will have. */
+export function missingPairs(world: World): { a: Name; b: Name; index: number }[] {
   const standing = new Map(world.pairs.map((pair) => [pairKey(pair.a, pair.b), pair]))
   const needed = neededPairs(world.fleet)
   const pairs = needed.flatMap(({ a, b }) => standing.get(pairKey(a, b)) ?? [])
@@ -36,8 +64,7 @@ export async function pairsFor(world: World): Promise<TunnelPair[]> {
     if (standing.has(pairKey(a, b))) continue
     missing.push({ a, b, index: freeIndex(a, b, [...numbered(pairs), ...missing]) })
   }
-  const made = await inParallel(missing, ({ a, b, index }) => newPair(world, a, b, index), 16)
-  return [...pairs, ...made]
+  return missing
 }
 
 const numbered = (pairs: readonly TunnelPair[]) => pairs.map(({ a, b, ends }) => ({ a, b, index: ends[a]!.index }))
@@ -68,7 +95,7 @@ export async function awaitTunnels(world: World, pairs: readonly TunnelPair[]): 
   })
 }
 
-async function newPair(world: World, a: Name, b: Name, index: number): Promise<TunnelPair> {
+async function newPair(world: World, means: PairMeans, a: Name, b: Name, index: number): Promise<TunnelPair> {
   const facts = (host: Name): HostFacts => world.sites.get(host)!.facts
   const endFacts = (host: Name): TunnelEndFacts => ({ host, facts: tunnelFacts(facts(host)) })
   const choice = chooseTunnel(world.fleet.tunnel.driver, endFacts(a), endFacts(b))
@@ -81,7 +108,7 @@ async function newPair(world: World, a: Name, b: Name, index: number): Promise<T
   const direct =
     choice.driver === 'direct' ? directEnds({ a, b, fleet: world.fleet, facts: (host) => facts(host) }) : undefined
   const [ofA, ofB] = await inParallel([a, b], (host) =>
-    pairHost(world, host, choice.driver, choice.userspace[host === a ? 'a' : 'b'], direct?.get(host)),
+    pairHost(world, means, host, choice.driver, choice.userspace[host === a ? 'a' : 'b'], direct?.get(host)),
   )
   const outer = outerAddresses(ofA!, ofB!)
   if (!outer) {
@@ -94,7 +121,7 @@ async function newPair(world: World, a: Name, b: Name, index: number): Promise<T
   const mtu = direct
     ? Math.min(...[...direct.values()].map((end) => end.mtu))
     : tunnelMtu(
-        await pathMtu(world, { name: a, ip: outer.a }, { name: b, ip: outer.b }, port),
+        await means.pathMtu({ name: a, ip: outer.a }, { name: b, ip: outer.b }, port),
         choice.driver,
         outer.family,
         choice.userspace.a || choice.userspace.b,
@@ -104,6 +131,7 @@ async function newPair(world: World, a: Name, b: Name, index: number): Promise<T
 
 async function pairHost(
   world: World,
+  means: PairMeans,
   host: Name,
   driver: TunnelDriver,
   userspace: boolean,
@@ -117,18 +145,13 @@ async function pairHost(
     allAddresses: addresses.flatMap((address) => [address.public, address.local]),
     interfaceAddresses: world.sites.get(host)!.facts.addresses.map(({ address }) => address),
     userspace,
-    identity: driver === 'direct' ? '' : await agentOf(world, host).identity(kind),
+    identity: driver === 'direct' ? '' : await means.identity(host, kind),
     direct,
   }
 }
 
 /** Measured both ways, on the tunnel's own port: the smaller one counts. Bytes of the whole IP packet. */
-async function pathMtu(
-  world: World,
-  a: { name: Name; ip: Ip },
-  b: { name: Name; ip: Ip },
-  port: number,
-): Promise<number> {
+async function pathMtu(world: World, a: Outer, b: Outer, port: number): Promise<number> {
   return timed(
     world.progress,
     `${a.name} ↔ ${b.name}`,

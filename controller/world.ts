@@ -40,6 +40,8 @@ export interface World {
   generation: number
   /** Null for what only looks. */
   lock: FleetLock | null
+  /** See OpenOptions. */
+  asItIs: boolean
   /** The change that is under way: the next one waits for it. */
   changing: Promise<unknown>
   record: Recorder
@@ -50,18 +52,20 @@ export interface OpenOptions {
   lock?: string
   /** Agents of another version are going to be replaced, and are absent until then. */
   replacing?: boolean
+  /** Not even an unconfirmed trial is ended, and an agent of another version is asked as it is. */
+  asItIs?: boolean
   /** What else is in the way on the hosts that were reached, where some were not: told together. */
   judge?: (reached: readonly Site[]) => FleetmoveError[]
 }
 
 /**
  * Connects to all hosts of the fleet and asks what they hold; changes nothing but an unconfirmed trial
- * of a controller that was killed, which is ended early.
+ * of a controller that was killed, which is ended early (unless everything is to be seen as it is).
  * @throws FleetmoveError, or an AggregateError with one for each host in the way.
  */
 export async function openWorld(
   { fleet, progress, site, confirmWithinMs }: Context,
-  { lock, replacing = false, judge = () => [] }: OpenOptions = {},
+  { lock, replacing = false, asItIs = false, judge = () => [] }: OpenOptions = {},
 ): Promise<World> {
   const sites = new Map<Name, Site>()
   const vantages = new Map<Name, Site>()
@@ -95,11 +99,12 @@ export async function openWorld(
       locals: await told(() => findLocals(fleet, sites)),
       generation: 0,
       lock: lock === undefined ? null : new FleetLock(lock),
+      asItIs,
       changing: Promise.resolve(),
       record: new Recorder(fleet),
     }
     await inParallel([...sites.values(), ...vantages.values()], async (each) => {
-      const agent = await each.agent(replacing)
+      const agent = await each.agent(asItIs ? 'use' : replacing ? 'pass over' : 'refuse')
       if (agent) world.agents.set(each.name, agent)
     })
     try {
@@ -156,7 +161,13 @@ export async function refresh(world: World): Promise<void> {
   world.generation = 0
   await inParallel(world.agents.values(), async (agent) => {
     let state = await agent.hello()
-    if (state.trial) {
+    if (state.trial && world.asItIs) {
+      const seconds = Math.ceil(state.trialRemainingMs / 1000)
+      world.progress.note(
+        agent.host,
+        `a change of another run is on trial there, for ${seconds} s more unless it is confirmed`,
+      )
+    } else if (state.trial) {
       await endTrial(world, agent, state.trial.generation)
       state = await agent.hello()
     }

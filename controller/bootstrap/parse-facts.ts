@@ -65,6 +65,7 @@ export const parseFacts = (text: string): HostFacts | undefined => {
       directory: installed.includes('directory'),
       socket: installed.includes('socket'),
       runningAgent: /\/agent-([0-9a-f]{16})\/agent\.cjs serve\b/.exec(one('running'))?.[1] ?? '',
+      runningRuntime: /\/runtime-([0-9a-f]{16})\/node /.exec(one('running'))?.[1] ?? '',
     },
   }
 }

@@ -69,9 +69,13 @@ export interface PairHost {
 }
 
 /** Outer addresses of one family: IPv4 where both have it, since it costs 20 bytes less a packet. */
-export function outerAddresses(a: PairHost, b: PairHost): { family: Family; a: Ip; b: Ip } | undefined {
+export function outerAddresses(
+  a: Pick<PairHost, 'publicAddresses'>,
+  b: Pick<PairHost, 'publicAddresses'>,
+): { family: Family; a: Ip; b: Ip } | undefined {
   for (const family of [4, 6] as const) {
-    const first = (host: PairHost): Ip | undefined => host.publicAddresses.find((ip) => familyOf(ip) === family)
+    const first = (host: Pick<PairHost, 'publicAddresses'>): Ip | undefined =>
+      host.publicAddresses.find((ip) => familyOf(ip) === family)
     const [ofA, ofB] = [first(a), first(b)]
     if (ofA && ofB) return { family, a: ofA, b: ofB }
   }

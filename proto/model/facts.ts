@@ -143,5 +143,7 @@ export interface HostFacts {
     socket: boolean
     /** First 16 hex digits of the hash of the agent that runs, '' when none does. */
     runningAgent: string
+    /** The same of the runtime that it runs on. */
+    runningRuntime: string
   }
 }

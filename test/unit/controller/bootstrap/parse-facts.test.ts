@@ -59,7 +59,7 @@ describe('parseFacts', () => {
       ],
       bootId: '51f2d7cb-f832-470c-86c5-97c56d8d70cd',
       conntrack: { count: 0, max: 262144 },
-      installed: { directory: false, socket: false, runningAgent: '' },
+      installed: { directory: false, socket: false, runningAgent: '', runningRuntime: '' },
     })
     expect(parseFacts(recorded('debian-12-root'))?.disk.usrLocalKib).toBeGreaterThan(0)
     expect(parseFacts(recorded('debian-12-root'))?.clockMs).toBe(
@@ -160,6 +160,7 @@ describe('parseFacts', () => {
       directory: true,
       socket: true,
       runningAgent: '0123456789abcdef',
+      runningRuntime: '00112233aabbccdd',
     })
     expect(parse('running\t/usr/bin/something else').installed.runningAgent).toBe('')
   })
