@@ -7,9 +7,9 @@ import { type BoundProcess, startBound } from './data/bound-process.js'
 
 /**
  * Only what is taken away: our sets grow with every client, and whatever is added beside our table doesn't
- * touch it. A table or a chain goes with its rules.
+ * touch it. A table or a chain goes with its rules; elements that time out aren't told of.
  */
-const nft = ['nft', 'monitor', 'destroy', 'rules'] as const
+const nft = ['nft', 'monitor', 'destroy'] as const
 /** netconf (rtnetlink's RTM_NEWNETCONF) tells of rp_filter and forwarding, but not of accept_ra. */
 const ip = ['ip', '-o', 'monitor', 'link', 'address', 'route', 'rule', 'netconf'] as const
 

@@ -6,7 +6,7 @@ import { addressPerformers, listAddresses } from './addresses.js'
 import { describeStep } from './describe-step.js'
 import type { Kernel } from './kernel.js'
 import { type Link, linkPerformers, listLinks } from './links.js'
-import { type Netlink, NetlinkError, openRoute } from './netlink.js'
+import { type Netlink, NetlinkError, netlinkProtocol, openRaw, openRoute } from './netlink.js'
 import { nftPerformers, observeTable } from './nft.js'
 import type { Observed, ObservedLink } from './observed.js'
 import { observeProcesses, processPerformers } from './process.js'
@@ -39,6 +39,7 @@ export interface LinuxKernel extends Kernel {
 export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
   const runDirectory = options.runDirectory ?? paths.run
   const netlink = openRoute()
+  const netfilter = openRaw(netlinkProtocol.netfilter)
   const performers: Performers = {
     ...linkPerformers(netlink),
     ...addressPerformers(netlink),
@@ -64,7 +65,7 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
     observe: async (sysctls) => {
       const [byNetlink, table, values] = await Promise.all([
         observeByNetlink(netlink),
-        observeTable(),
+        observeTable(netfilter),
         readSysctls(sysctls),
       ])
       return { ...byNetlink, table, sysctls: values, processes: observeProcesses(runDirectory) }
@@ -77,7 +78,10 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
         throw failure(step, error)
       }
     },
-    close: () => netlink.close(),
+    close: () => {
+      netlink.close()
+      netfilter.close()
+    },
   }
 }
 

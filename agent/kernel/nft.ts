@@ -4,6 +4,9 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { table } from '../plan/own.js'
+import { dispatchMaps } from '../plan/ruleset.js'
+import type { Netlink } from './netlink.js'
+import { countElements } from './nft-elements.js'
 import type { ObservedTable } from './observed.js'
 import type { Performers } from './step.js'
 import { runTool, ToolFailed, ToolMissing } from './tool.js'
@@ -17,7 +20,7 @@ interface Listing {
     table?: { name: string }
     chain?: { table: string; name: string }
     counter?: { table: string; name: string; packets: number }
-    rule?: { table: string; comment?: string }
+    rule?: { table: string; chain: string; comment?: string }
   }[]
 }
 
@@ -26,7 +29,7 @@ interface Listing {
  * of every map from the kernel even when told to be terse (10,000 of them: 34 ms against 4 ms).
  * @returns null where there is no table of ours
  */
-export async function observeTable(): Promise<ObservedTable | null> {
+export async function observeTable(netfilter: Netlink): Promise<ObservedTable | null> {
   let listing: Listing
   try {
     listing = JSON.parse(await runTool('nft', ['-j', '-t', 'list', 'ruleset', 'inet'])) as Listing
@@ -35,9 +38,18 @@ export async function observeTable(): Promise<ObservedTable | null> {
     throw error
   }
   if (!listing.nftables.some((item) => item.table?.name === table)) return null
-  const found: ObservedTable = { fingerprint: null, chains: [], counters: [] }
+  const found: ObservedTable = {
+    ...{ fingerprint: null, chains: [], counters: [], rules: {} },
+    elements: Object.fromEntries(
+      await Promise.all(dispatchMaps.map(async (map) => [map, await countElements(netfilter, map)] as const)),
+    ),
+  }
   for (const { chain, counter, rule } of listing.nftables) {
-    if (chain?.table === table) found.chains.push(chain.name)
+    if (chain?.table === table) {
+      found.chains.push(chain.name)
+      found.rules[chain.name] ??= 0
+    }
+    if (rule?.table === table) found.rules[rule.chain] = (found.rules[rule.chain] ?? 0) + 1
     if (counter?.table === table) found.counters.push(counter.name)
     const mark = rule?.table === table && rule.comment !== undefined ? fingerprintComment.exec(rule.comment) : null
     if (mark) found.fingerprint = mark[1]!

@@ -35,6 +35,9 @@ export interface ObservedTable {
   fingerprint: string | null
   chains: string[]
   counters: string[]
+  /** How many rules each chain has, and how many elements each map of the dispatch. */
+  rules: Record<string, number>
+  elements: Record<string, number>
 }
 
 export interface ObservedWireguard {

@@ -7,6 +7,7 @@ import type {
   ProcessSpec,
   RouteSpec,
   RuleSpec,
+  Ruleset,
   TapLink,
   VxlanLink,
   WireguardLink,
@@ -27,7 +28,7 @@ export type Step =
   | { do: 'add-rule'; rule: RuleSpec }
   | { do: 'delete-rule'; rule: RuleSpec }
   /** One transaction: `text` goes to `nft -f` as it stands. */
-  | { do: 'load-ruleset'; fingerprint: string; chains: string[]; counters: string[]; text: string }
+  | ({ do: 'load-ruleset'; text: string } & Pick<Ruleset, 'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements'>)
   | { do: 'delete-table' }
 
 export type StepKind = Step['do']

@@ -22,6 +22,8 @@ export function afterwards(desired: Desired, observed: Observed, steps: readonly
       fingerprint: desired.ruleset.fingerprint,
       chains: desired.ruleset.chains,
       counters: desired.ruleset.counters,
+      rules: desired.ruleset.rules,
+      elements: desired.ruleset.elements,
     },
     wireguard: links.flatMap(observedWireguard),
     processes: Object.fromEntries(desired.processes.map((process) => [process.name, processFingerprint(process)])),

@@ -99,6 +99,9 @@ export interface Ruleset {
   /** Names of chains, maps and counters that the text declares, to find the ones to delete. */
   chains: string[]
   counters: string[]
+  /** What the kernel holds when the text is loaded: rules of each chain, elements of each map of the dispatch. */
+  rules: Record<string, number>
+  elements: Record<string, number>
   text: string
   /** Names of the chains that hang in netfilter's hooks, and of those that tunnels need. */
   frame: string[]

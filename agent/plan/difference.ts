@@ -102,11 +102,14 @@ function sameWireguard(link: Extract<LinkSpec, { kind: 'wireguard' }>, observed:
 
 function rulesetSteps(desired: Desired, observed: Observed): Step[] {
   if (desired.ruleset === null) return []
-  const { fingerprint: mark, chains, frame, counters, servicesText } = desired.ruleset
+  const { fingerprint: mark, chains, frame, counters, rules, elements, servicesText } = desired.ruleset
   const has = (name: string): boolean => observed.table?.chains.includes(name) ?? false
   const stamp = observed.table?.fingerprint ?? ''
-  if (stamp === mark && chains.every(has)) return []
-  const text = sameFrame(stamp, mark) && frame.every(has) ? servicesText : desired.ruleset.text
+  if (stamp === mark && chains.every(has) && holdsAll(observed.table, rules, elements)) return []
+  const text =
+    sameFrame(stamp, mark) && frame.every((name) => has(name) && observed.table?.rules[name] === rules[name])
+      ? servicesText
+      : desired.ruleset.text
   const staleChains = (observed.table?.chains ?? []).filter((name) => !chains.includes(name))
   const staleCounters = (observed.table?.counters ?? []).filter((name) => !counters.includes(name))
   // In the same transaction, behind the text: by then nothing refers to them any more.
@@ -116,8 +119,17 @@ function rulesetSteps(desired: Desired, observed: Observed): Step[] {
     ...staleCounters.map((name) => `delete counter inet fleetmove ${name}`),
   ]
   const all = removal.length === 0 ? text : `${text}${removal.join('\n')}\n`
-  return [{ do: 'load-ruleset', fingerprint: mark, chains, counters, text: all }]
+  return [{ do: 'load-ruleset', fingerprint: mark, chains, counters, rules, elements, text: all }]
 }
+
+/** The fingerprint tells what was loaded; whether somebody has taken rules or elements out since, numbers tell. */
+const holdsAll = (
+  present: Observed['table'],
+  rules: Readonly<Record<string, number>>,
+  elements: Readonly<Record<string, number>>,
+): boolean =>
+  Object.entries(rules).every(([chain, count]) => present?.rules[chain] === count) &&
+  Object.entries(elements).every(([map, count]) => present?.elements[map] === count)
 
 function sysctlSteps(
   desired: Desired,

@@ -64,9 +64,10 @@ interface Targets {
   byRules: Map<string, Target>
   names: Set<string>
 }
-const openingMaps = ['open4', 'open6', 'localhost'] as const
+/** Where opening packets are dispatched: the only maps whose elements are known beforehand. */
+export const dispatchMaps = ['open4', 'open6', 'localhost'] as const
 interface Opening {
-  map: (typeof openingMaps)[number]
+  map: (typeof dispatchMaps)[number]
   key: string
   chain: string
 }
@@ -124,7 +125,7 @@ export function ruleset(input: RulesetInput): Ruleset {
       ...before,
       ...parts.map((part) => part.declaration),
       ...parts.map((part) => `flush chain inet ${table} ${part.chain}`),
-      ...openingMaps.map((map) => `flush map inet ${table} ${map}`),
+      ...dispatchMaps.map((map) => `flush map inet ${table} ${map}`),
       ...parts.flatMap(rulesOf),
       ...opened,
       '',
@@ -134,6 +135,10 @@ export function ruleset(input: RulesetInput): Ruleset {
     chains: [stamp, ...frame, ...ofServices].map((part) => part.chain),
     frame: frame.map((part) => part.chain),
     counters,
+    rules: Object.fromEntries([stamp, ...frame, ...ofServices].map(({ chain, rules }) => [chain, rules.length])),
+    elements: Object.fromEntries(
+      dispatchMaps.map((map) => [map, openings.filter((opening) => opening.map === map).length]),
+    ),
     text: load([stamp, ...frame, ...ofServices], maps),
     servicesText: load([stamp, ...ofServices], []),
   }
@@ -381,7 +386,7 @@ function target(targets: Targets, prefix: string, rules: string[]): string {
 function elements(openings: Opening[]): string[] {
   const batch = 1000
   const commands: string[] = []
-  for (const map of openingMaps) {
+  for (const map of dispatchMaps) {
     const own = openings.filter((opening) => opening.map === map)
     for (let start = 0; start < own.length; start += batch) {
       const list = own.slice(start, start + batch).map((opening) => `${opening.key} : goto ${opening.chain}`)

@@ -38,15 +38,21 @@ const wireguard: WireguardLink = {
 }
 const sleeper: ProcessSpec = { name: 'sleeper', argv: ['sleep', '1000'], env: { ONE: '1' }, config: null }
 
+/** The first of them bears the fingerprint. */
+const rulesOf = (chains: string[]): Record<string, number> =>
+  Object.fromEntries(chains.map((name, i) => [name, i === 0 ? 1 : 0]))
+
 const ruleset = (fingerprint: string, chains: string[], counters: string[], more = ''): Step => ({
   do: 'load-ruleset',
-  ...{ fingerprint, chains, counters },
+  ...{ fingerprint, chains, counters, rules: rulesOf(chains), elements: { open4: 2, open6: 0, localhost: 0 } },
   text: [
     'add table inet fleetmove',
     ...chains.map((name) => `add chain inet fleetmove ${name}`),
     ...counters.map((name) => `add counter inet fleetmove ${name}`),
     ...chains.map((name) => `flush chain inet fleetmove ${name}`),
     `add rule inet fleetmove ${chains[0]} accept comment "fleetmove:${fingerprint}"`,
+    'add map inet fleetmove open4 { type ipv4_addr . inet_proto . inet_service : verdict; }',
+    'add element inet fleetmove open4 { 203.0.113.10 . tcp . 80 : drop, 203.0.113.10 . udp . 53 : drop }',
     more,
     '',
   ].join('\n'),
@@ -260,6 +266,8 @@ function contract(name: string, make: () => Subject): void {
         fingerprint: '00c0ffee',
         chains: ['one', 'two'],
         counters: ['a-count', 'b-count'],
+        rules: { one: 1, two: 0 },
+        elements: { open4: 2, open6: 0, localhost: 0 },
       })
       const removal = 'delete chain inet fleetmove two\ndelete counter inet fleetmove b-count'
       await perform(ruleset('facade', ['one', 'three'], ['a-count'], removal))
@@ -267,6 +275,8 @@ function contract(name: string, make: () => Subject): void {
         fingerprint: 'facade',
         chains: ['one', 'three'],
         counters: ['a-count'],
+        rules: { one: 1, three: 0 },
+        elements: { open4: 2, open6: 0, localhost: 0 },
       })
       await twice({ do: 'delete-table' })
       expect((await kernel.observe([])).table).toBeNull()

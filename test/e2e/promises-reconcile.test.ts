@@ -39,6 +39,16 @@ const runs = (name: string): string => `[ "$(${pidOf(name)})" != "$killed" ] && 
 const disturbances = (rest: readonly [string, string, string][]): [string, string, string][] => [
   ['the ruleset is flushed', 'nft flush ruleset', 'nft list chain inet fleetmove fingerprint'],
   ['our table is deleted', 'nft delete table inet fleetmove', 'nft list chain inet fleetmove fingerprint'],
+  [
+    'a rule is deleted in a chain that stays',
+    'nft flush chain inet fleetmove from-1',
+    'nft list chain inet fleetmove from-1 | grep "ct mark set"',
+  ],
+  [
+    'the dispatch loses its elements',
+    'nft flush map inet fleetmove open4',
+    'nft list map inet fleetmove open4 | grep elements',
+  ],
   ['an IPv4 rule is deleted', 'ip rule del priority 5180', 'ip rule | grep ^5180:'],
   ['an IPv6 rule is deleted', 'ip -6 rule del priority 5180', 'ip -6 rule | grep ^5180:'],
   ['a route is deleted', 'ip route del default table 5181 metric 100', 'ip route show table 5181 | grep "dev fm1"'],

@@ -74,12 +74,17 @@ export class FakeKernel implements Kernel {
     deleteLink?: string
     deleteRules?: true
     deleteTable?: true
+    /** One rule of this chain, one element of this map. */
+    deleteRuleOf?: string
+    deleteElementOf?: string
     killProcess?: string
     sysctl?: [string, string]
   }): void {
     if (change.deleteLink !== undefined) this.removeLink(change.deleteLink)
     if (change.deleteRules) this.rules = []
     if (change.deleteTable) this.table = null
+    if (change.deleteRuleOf !== undefined && this.table) this.table.rules[change.deleteRuleOf]! -= 1
+    if (change.deleteElementOf !== undefined && this.table) this.table.elements[change.deleteElementOf]! -= 1
     if (change.killProcess !== undefined) this.endProcess(change.killProcess)
     if (change.sysctl) this.writeSysctl(...change.sysctl)
   }
@@ -227,7 +232,7 @@ export class FakeKernel implements Kernel {
       this.rules = this.rules.filter((r) => ruleKey(r) !== ruleKey(rule))
     },
 
-    'load-ruleset': async ({ fingerprint, chains, counters, text }) => {
+    'load-ruleset': async ({ fingerprint, chains, counters, rules, elements, text }) => {
       const deleted = (what: string): Set<string> =>
         new Set(
           [...text.matchAll(new RegExp(`^delete ${what} inet fleetmove (\\S+)$`, 'gm'))].map((match) => match[1]!),
@@ -238,6 +243,8 @@ export class FakeKernel implements Kernel {
         fingerprint,
         chains: merged(this.table?.chains ?? [], chains, deleted('chain')),
         counters: merged(this.table?.counters ?? [], counters, deleted('counter')),
+        rules: { ...rules },
+        elements: { ...elements },
       }
     },
 

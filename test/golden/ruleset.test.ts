@@ -192,6 +192,8 @@ function loadText(before: string | null, after: string): string {
     fingerprint: old.fingerprint,
     chains: old.chains,
     counters: old.counters,
+    rules: old.rules,
+    elements: old.elements,
   }
   const desired = { links: [], processes: [], addresses: [], routes: [], rules: [], sysctls: {}, ruleset: made }
   const { steps } = difference(

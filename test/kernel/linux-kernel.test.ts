@@ -46,6 +46,8 @@ inOwnNamespace(__filename, () => {
     do: 'load-ruleset',
     fingerprint: 'ab',
     chains: [],
+    rules: {},
+    elements: {},
     counters: [],
     text: content,
   })
@@ -92,7 +94,10 @@ inOwnNamespace(__filename, () => {
       execFileSync('nft', [`${other}${rule}`])
       expect((await kernel.observe([])).table).toBeNull()
       execFileSync('nft', ['add table inet fleetmove; add chain inet fleetmove x'])
-      expect((await kernel.observe([])).table).toEqual({ fingerprint: null, chains: ['x'], counters: [] })
+      expect((await kernel.observe([])).table).toEqual({
+        ...{ fingerprint: null, chains: ['x'], counters: [], rules: { x: 0 } },
+        elements: { open4: 0, open6: 0, localhost: 0 },
+      })
       execFileSync('nft', ['delete table inet other'])
     })
   })
@@ -108,7 +113,9 @@ inOwnNamespace(__filename, () => {
       const syntax = await failureOf(load('add chain inet fleetmove c\nadd rool inet fleetmove a accept\n'))
       expect(syntax).toContain('syntax error')
       expect(syntax).toContain('line 2: "add rool inet fleetmove a accept"')
-      expect((await kernel.observe([])).table).toEqual({ fingerprint: 'ab', chains: ['a'], counters: [] })
+      expect((await kernel.observe([])).table).toMatchObject({
+        ...{ fingerprint: 'ab', chains: ['a'], counters: [] },
+      })
     })
 
     test('no file is left of a ruleset, loaded or not', async () => {
