@@ -11,11 +11,11 @@ import { measureLoss } from './tunnel-loss.js'
 export async function pulse(host: Host, conntrack: Conntrack): Promise<wire.PulseReply> {
   const spec = host.spec
   if (!spec) return { atMs: Date.now(), tunnels: [], services: [] }
-  const [opened, established, tunnels] = await Promise.all([
-    readOpened(),
-    establishedForwarded(conntrack, spec),
-    Promise.all(spec.tunnels.map(async (tunnel) => ({ index: tunnel.index, ...(await measureLoss(tunnel)) }))),
-  ])
+  // By itself: whatever else this process does would count as the tunnel's.
+  const tunnels = await Promise.all(
+    spec.tunnels.map(async (tunnel) => ({ index: tunnel.index, ...(await measureLoss(tunnel)) })),
+  )
+  const [opened, established] = await Promise.all([readOpened(), establishedForwarded(conntrack, spec)])
   return {
     atMs: Date.now(),
     tunnels,
@@ -25,6 +25,7 @@ export async function pulse(host: Host, conntrack: Conntrack): Promise<wire.Puls
         stage: service.stage,
         active: service.active,
         generation: spec.generation,
+        paused: service.routes.some(({ action }) => action.kind === 'pause'),
         forwarded: opened.get(service.name)?.forwarded ?? 0,
         served: opened.get(service.name)?.served ?? 0,
         establishedForwarded: established.get(service.name) ?? 0,

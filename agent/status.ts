@@ -42,12 +42,13 @@ export async function status(
     lock: holderOf(lock),
   }
   if (!spec) return { tunnels: [], services: [], drift: [], ...upkeep }
-  const [arrivals, opened, established, drift, tunnels] = await Promise.all([
+  // By itself: whatever else this process does would count as the tunnel's round trip.
+  const tunnels = await Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel)))
+  const [arrivals, opened, established, drift] = await Promise.all([
     readArrivals(),
     readOpened(),
     establishedForwarded(conntrack, spec),
     host.drift(),
-    Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel))),
   ])
   const recent = history.recent(opened, recentMs)
   const standing = new Map(

@@ -1,10 +1,13 @@
 /** The command line: words and options only. What a command does is loaded when it is called. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import type { Stage } from '../proto/model/host-spec.js'
 import type { AdvanceCommandOptions } from './commands/advance.js'
 import type { DnsSwitchCommandOptions } from './commands/dns.js'
+import type { WatchCommandOptions } from './commands/watch.js'
 import { exitCodeOf } from './exit-codes.js'
 import type { GlobalOptions } from './global-options.js'
 import { addInit } from './setup-commands.js'
+import { stageList } from './stage-option.js'
 import { version } from './version.js'
 
 /** Runs one command line; sets the process's exit code. */
@@ -51,7 +54,22 @@ function buildProgram(): Command {
     .action(lazily(async (names, options) => (await import('./commands/verify.js')).runVerify(names, options)))
   common(program, 'status', 'where every service stands')
     .argument('[service...]')
-    .action(lazily(async (names, options) => (await import('./commands/status.js')).runStatus(names, options)))
+    .option('--stage <stages>', 'only services in these stages, e.g. moving,moved', stageList, [])
+    .action(
+      lazily<{ stage: Stage[] }>(async (names, options) =>
+        (await import('./commands/status.js')).runStatus(names, options),
+      ),
+    )
+  common(program, 'watch', 'the same, live: who comes by which address, drains, tunnels')
+    .argument('[service...]')
+    .option('--stage <stages>', 'only services in these stages, e.g. moving,moved', stageList, [])
+    .option('--interval <time>', 'how often, e.g. 500ms, 1s, 10s', watchInterval, 1000)
+    .option('--count <n>', 'end after so many looks', wholeNumber)
+    .action(
+      lazily<WatchCommandOptions>(async (names, options) =>
+        (await import('./commands/watch.js')).runWatch(names, options),
+      ),
+    )
   changing(program, 'advance', 'switch services to their new hosts, one after another')
     .argument('[service...]', 'which; or --wave N, or --all')
     .option('--all', 'every service, in the order of waves', false)
@@ -182,4 +200,11 @@ function trialTime(text: string): number {
   const ms = duration(text)
   if (ms >= 1000 && ms <= 3_600_000) return ms
   throw new InvalidArgumentError('a time from 1s to 1h is needed.')
+}
+
+/** Each look costs every host some milliseconds. */
+function watchInterval(text: string): number {
+  const ms = duration(text)
+  if (ms >= 200 && ms <= 3_600_000) return ms
+  throw new InvalidArgumentError('a time from 200ms to 1h is needed.')
 }

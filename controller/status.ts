@@ -4,6 +4,7 @@ import type { Stage } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { inParallel } from './in-parallel.js'
 import { type JournalEntry, lastStage, readJournal } from './journal.js'
+import { type IngressRates, ingressRates } from './rates.js'
 import { selectServices } from './select-services.js'
 import { type Context, withWorld } from './world.js'
 
@@ -28,7 +29,7 @@ export interface FleetStatus {
   absent: Name[]
 }
 
-export interface ServiceLine {
+export interface ServiceLine extends IngressRates {
   name: Name
   stage: Stage
   active: Name
@@ -37,6 +38,8 @@ export interface ServiceLine {
   /** Connections opened since `up`: by the address of the host that forwards, and by the active host's own. */
   forwarded: number
   served: number
+  /** Open on the host that new clients don't reach any more: what a drain waits for. */
+  standing: number
   /** Open now, by the forwarding host's address. */
   established: number
   clientsByForwarder: number
@@ -54,33 +57,41 @@ export interface TunnelLine {
   detail: string
 }
 
-export function status(context: Context, names: readonly string[]): Promise<FleetStatus> {
+/** @param stages only services in one of these; all of them when empty */
+export function status(
+  context: Context,
+  names: readonly string[],
+  stages: readonly Stage[] = [],
+): Promise<FleetStatus> {
   return withWorld(context, async (world) => {
     const replies = new Map(
       await inParallel(world.agents.values(), async (agent) => [agent.host, await agent.status(maxArrivals)] as const),
     )
     const entries = await readJournal(world.fleet)
+    const services = selectServices(world.fleet, names).map((service): ServiceLine => {
+      const { stage, active, paused } = world.states.get(service.name)!
+      const forwarder = active === service.from ? service.to : service.from
+      const finalized = stage === 'planned' && lastStage(entries, service.name) === 'finalized'
+      const of = (host: Name) => replies.get(host)?.services.find((each) => each.name === service.name)
+      return {
+        name: service.name,
+        stage: finalized ? 'finalized' : stage,
+        active: finalized ? service.to : active,
+        from: service.from,
+        to: service.to,
+        forwarded: of(forwarder)?.forwarded ?? 0,
+        served: of(active)?.served ?? 0,
+        ...ingressRates(of(service.from), of(service.to)),
+        standing: of(paused ? active : forwarder)?.standing ?? 0,
+        established: of(forwarder)?.establishedForwarded ?? 0,
+        clientsByForwarder: of(forwarder)?.arrivalsTotal ?? 0,
+        arrivals: of(forwarder)?.arrivals ?? [],
+        lastProof: lastProof(entries, service.name),
+      }
+    })
     return {
       fleet: world.fleet.name,
-      services: selectServices(world.fleet, names).map((service) => {
-        const { stage, active } = world.states.get(service.name)!
-        const forwarder = active === service.from ? service.to : service.from
-        const finalized = stage === 'planned' && lastStage(entries, service.name) === 'finalized'
-        const of = (host: Name) => replies.get(host)?.services.find((each) => each.name === service.name)
-        return {
-          name: service.name,
-          stage: finalized ? 'finalized' : stage,
-          active: finalized ? service.to : active,
-          from: service.from,
-          to: service.to,
-          forwarded: of(forwarder)?.forwarded ?? 0,
-          served: of(active)?.served ?? 0,
-          established: of(forwarder)?.establishedForwarded ?? 0,
-          clientsByForwarder: of(forwarder)?.arrivalsTotal ?? 0,
-          arrivals: of(forwarder)?.arrivals ?? [],
-          lastProof: lastProof(entries, service.name),
-        }
-      }),
+      services: services.filter(({ stage }) => stages.length === 0 || stages.includes(stage)),
       tunnels: world.pairs.map(({ a, b, ends }) => {
         const end = ends[a]!
         const seen = [a, b].map((host) => replies.get(host)?.tunnels.find((tunnel) => tunnel.index === end.index))
@@ -107,7 +118,8 @@ export function status(context: Context, names: readonly string[]): Promise<Flee
   })
 }
 
-function lastProof(entries: readonly JournalEntry[], service: Name): ServiceLine['lastProof'] {
+/** Of a service, as this machine has it in its journal. */
+export function lastProof(entries: readonly JournalEntry[], service: Name): ServiceLine['lastProof'] {
   const last = entries.filter((entry) => entry.type === 'proof' && entry.service === service).at(-1)
   if (last?.type !== 'proof') return null
   const { at, ok, preserved, total } = last

@@ -1,51 +1,134 @@
-import type { FleetStatus, ServiceLine } from '../../controller/status.js'
-import { styleFor } from './style.js'
-import { table } from './table.js'
+/** `fleetmove status`: what is wrong and what is under way first, in as many columns as there are. */
+import { mostInterestingFirst } from '../../controller/plan/interest.js'
+import type { FleetStatus, ServiceLine, TunnelLine } from '../../controller/status.js'
+import type { Stage } from '../../proto/model/host-spec.js'
+import { age, counted, milliseconds, percent, rate } from './figures.js'
+import { fittedTable } from './fitted-table.js'
+import type { Style } from './style.js'
 
-export function statusText(status: FleetStatus): string {
-  const style = styleFor(process.stdout)
-  const services = table([
-    ['SERVICE', 'STAGE', 'ACTIVE', 'BY THE OTHER', 'BY ITS OWN', 'OPEN', 'CLIENTS', 'LAST PROOF'],
-    ...status.services.map((each) => [
-      each.name,
-      each.stage,
-      each.active,
-      `${each.forwarded} via ${each.active === each.from ? each.to : each.from}`,
-      String(each.served),
-      String(each.established),
-      String(each.clientsByForwarder),
-      proof(each),
-    ]),
-  ])
-  const tunnels = status.tunnels.map((tunnel) => {
-    const state = tunnel.up
-      ? style('green', `up, ${tunnel.rttMs.toFixed(1)} ms`)
-      : style('red', `down: ${tunnel.detail}`)
-    return `tunnel ${tunnel.a} ↔ ${tunnel.b}: ${tunnel.driver}, MTU ${tunnel.mtu}, ${state}\n`
-  })
-  const drift = status.drift.map(
-    ({ host, steps }) => `${style('red', 'drift')} on ${host}: ${steps.join('; ')} (fleetmove up mends it)\n`,
-  )
-  const fighting = status.fighting.map(
-    ({ host, steps }) =>
-      `${style('red', 'fighting')} on ${host}: something else undoes this again and again, so it is let be for a while: ${steps.join('; ')}\n`,
-  )
-  const mended = status.mended.map(
-    ({ host, times, lastMsAgo, steps }) =>
-      `mended on ${host}: ${times === 1 ? 'once' : `${times} times`}, last ${Math.round(lastMsAgo / 1000)} s ago: ${steps.join('; ')}\n`,
-  )
-  const blind = status.blind.map(
-    ({ host, reasons }) => `${host} looks for changes every 30 s only: ${reasons.join('; ')}\n`,
-  )
-  const locked = status.locked.map(
-    ({ host, id, owner, command, sinceMs }) =>
-      `${style('red', 'locked')} ${host}: ${owner} runs "fleetmove ${command}" since ${new Date(sinceMs).toISOString().slice(0, 19)}Z (lock ${id})\n`,
-  )
-  const absent = status.absent.length > 0 ? [`no agent on: ${status.absent.join(', ')}\n`] : []
-  return [services, ...locked, ...tunnels, ...drift, ...fighting, ...mended, ...blind, ...absent].join('')
+export interface Page {
+  /** Of the terminal; Infinity in a pipe. */
+  columns: number
+  style: Style
+  /** Milliseconds since 1970. */
+  now: number
 }
 
-function proof({ lastProof }: ServiceLine): string {
-  if (!lastProof) return '-'
-  return `${lastProof.ok ? 'ok' : 'FAILED'} ${lastProof.preserved}/${lastProof.total} at ${lastProof.at.slice(0, 19)}Z`
+/** More tunnels than this are only counted, unless something is wrong with them. */
+const mostTunnels = 4
+
+export function statusText(status: FleetStatus, page: Page): string {
+  const { services } = status
+  const lines = [
+    ...summary(status, page),
+    ...tunnelLines(status.tunnels, page),
+    ...problems(status, page),
+    '',
+    ...(services.length > 0 ? serviceTable(services, page) : ['No service is in one of these stages.']),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** In the order of a move. */
+export const stages: readonly Stage[] = ['planned', 'forwarding', 'moving', 'moved', 'finalized']
+
+/** `3 moving, 7 moved` */
+export const stageCounts = (services: readonly { stage: Stage }[]): string =>
+  stages
+    .map((stage) => ({ stage, count: services.filter((service) => service.stage === stage).length }))
+    .filter(({ count }) => count > 0)
+    .map(({ stage, count }) => `${count} ${stage}`)
+    .join(', ')
+
+function summary({ fleet, services }: FleetStatus, { style }: Page): string[] {
+  const sum = (pick: (service: ServiceLine) => number | null): number =>
+    services.reduce((all, service) => all + (pick(service) ?? 0), 0)
+  const head = `${style('bold', fleet)}  ${counted(services.length, 'service')}`
+  if (services.length === 0) return [head]
+  return [
+    `${head}, ${rate(sum((each) => each.byOld))} clients/s by old addresses, ${rate(sum((each) => each.byNew))}/s by new`,
+    stageCounts(services),
+  ]
+}
+
+function tunnelLines(tunnels: readonly TunnelLine[], { style }: Page): string[] {
+  const line = (tunnel: TunnelLine): string => {
+    const state = tunnel.up
+      ? style('green', `up, ${milliseconds(tunnel.rttMs)}`)
+      : style('red', `down: ${tunnel.detail}`)
+    return `tunnel ${tunnel.a} ↔ ${tunnel.b}: ${tunnel.driver}, MTU ${tunnel.mtu}, ${state}`
+  }
+  if (tunnels.length <= mostTunnels) return tunnels.map(line)
+  const up = tunnels.filter((tunnel) => tunnel.up)
+  const slowest = [...up].sort((a, b) => b.rttMs - a.rttMs)[0]
+  return [
+    ...tunnels.filter((tunnel) => !tunnel.up).map(line),
+    `${counted(up.length, 'tunnel')} ${style('green', 'up')}${slowest ? `, the slowest ${slowest.a} ↔ ${slowest.b}: ${milliseconds(slowest.rttMs)}` : ''}`,
+  ]
+}
+
+function problems(status: FleetStatus, { style, now }: Page): string[] {
+  return [
+    ...status.locked.map(
+      ({ host, owner, command, sinceMs, id }) =>
+        `${style('yellow', 'locked')} ${host}: ${owner} runs "fleetmove ${command}" for ${age(now - sinceMs)} (lock ${id})`,
+    ),
+    ...status.drift.map(
+      ({ host, steps }) => `${style('red', 'drift')} on ${host}: ${steps.join('; ')} (fleetmove up mends it)`,
+    ),
+    ...status.fighting.map(
+      ({ host, steps }) =>
+        `${style('red', 'fighting')} on ${host}: something else undoes this again and again, so it is let be for a while: ${steps.join('; ')}`,
+    ),
+    ...status.mended.map(
+      ({ host, times, lastMsAgo, steps }) =>
+        `mended on ${host}: ${times === 1 ? 'once' : `${times} times`}, last ${age(lastMsAgo)} ago: ${steps.join('; ')}`,
+    ),
+    ...status.blind.map(({ host, reasons }) => `${host} looks for changes every 30 s only: ${reasons.join('; ')}`),
+    ...(status.absent.length > 0 ? [`no agent on: ${status.absent.join(', ')}`] : []),
+  ]
+}
+
+function serviceTable(unsorted: readonly ServiceLine[], page: Page): string[] {
+  const services = mostInterestingFirst(unsorted)
+  const cells = (cell: (service: ServiceLine) => string): string[] => services.map(cell)
+  const some = (test: (service: ServiceLine) => boolean): boolean => services.some(test)
+  const byOldTotal = (service: ServiceLine): number =>
+    service.active === service.from ? service.served : service.forwarded
+  const byNewTotal = (service: ServiceLine): number =>
+    service.active === service.from ? service.forwarded : service.served
+  return fittedTable(
+    [
+      { title: 'SERVICE', cells: cells(({ name }) => name), least: 12 },
+      { title: 'STAGE', cells: cells(({ stage }) => stageText(stage, page.style)) },
+      { title: 'ON', cells: cells(({ active }) => active), least: 8 },
+      { title: 'OLD/s', cells: cells(({ byOld }) => rate(byOld)), right: true },
+      { title: 'NEW/s', cells: cells(({ byNew }) => rate(byNew)), right: true },
+      { title: 'BY OLD', cells: cells(({ oldShare }) => percent(oldShare)), right: true },
+      ...(some(({ standing }) => standing > 0)
+        ? [{ title: 'DRAIN', cells: cells(({ standing }) => (standing > 0 ? String(standing) : '')), right: true }]
+        : []),
+      { title: 'OPEN', cells: cells(({ established }) => String(established)), right: true, dispensable: 1 },
+      {
+        title: 'CLIENTS',
+        cells: cells(({ clientsByForwarder }) => String(clientsByForwarder)),
+        right: true,
+        dispensable: 2,
+      },
+      { title: 'ALL OLD', cells: cells((each) => String(byOldTotal(each))), right: true, dispensable: 4 },
+      { title: 'ALL NEW', cells: cells((each) => String(byNewTotal(each))), right: true, dispensable: 3 },
+      { title: 'PROOF', cells: cells((each) => proofText(each.lastProof, page)) },
+    ],
+    page.columns,
+  )
+}
+
+export const stageText = (stage: Stage, style: Style): string =>
+  stage === 'moving' ? style('yellow', stage) : stage === 'moved' ? style('green', stage) : stage
+
+/** `ok 3m`, `FAILED 3m`: how old the last proof is. */
+export function proofText(proof: ServiceLine['lastProof'], { style, now }: Pick<Page, 'style' | 'now'>): string {
+  if (!proof) return '-'
+  const old = age(now - Date.parse(proof.at))
+  return proof.ok ? `${style('green', 'ok')} ${old}` : `${style('red', 'FAILED')} ${old}`
 }
