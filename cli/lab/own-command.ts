@@ -7,7 +7,9 @@ import type { HostFile } from './host-files.js'
  */
 export function ownCommand(): HostFile[] {
   const program = process.argv[1]
-  if (!program || !/\/(fleetmove|cli\/main\.js)$/.test(program)) return []
-  const words = [process.execPath, realpathSync(program)].map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
+  if (!program || !/\/(fleetmove[^/]*|cli\/main\.js)$/.test(program)) return []
+  // A single executable is its own program.
+  const programs = new Set([realpathSync(process.execPath), realpathSync(program)])
+  const words = [...programs].map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
   return [{ path: '/usr/local/bin/fleetmove', text: `#!/bin/sh\nexec ${words.join(' ')} "$@"\n`, mode: 0o755 }]
 }

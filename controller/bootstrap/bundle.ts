@@ -6,14 +6,17 @@ import type { HostFacts } from '../../proto/model/facts.js'
 import { fileHash } from './file-hash.js'
 import { type Payload, payloadOf } from './payload.js'
 import { nodeArchitecture } from './runtime.js'
+import { isSingleExecutable, unpackAgent } from './single-executable.js'
 
 /**
  * Where the build has put the agent: `agent.cjs`, `netlink-x64.node` and `netlink-arm64.node`. Found
- * from the running code, which is a file in dist/cli, or this source with dist beside it.
+ * from the running code, which is a file in dist/cli, or this source with dist beside it; or inside of the
+ * single executable.
  *
  * @throws FleetmoveError('internal') before the first build.
  */
 export const bundleDirectory = (): string => {
+  if (isSingleExecutable()) return unpackAgent()
   const here = dirname(fileURLToPath(import.meta.url))
   const candidates = [join(here, '..', 'agent'), join(here, '..', '..', 'dist', 'agent')]
   const found = candidates.find((directory) => existsSync(join(directory, 'agent.cjs')))

