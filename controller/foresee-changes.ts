@@ -4,36 +4,21 @@ import type { Name } from '../proto/model/names.js'
 import { sameState } from './change.js'
 import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
-import { deviceMtu } from './measure-paths.js'
 import { planOffline } from './offline-planner.js'
 import { chooseTunnel } from './plan/choose-tunnel.js'
-import type { FleetPlan, PlannedHostSteps, PlannedPath, PlannedPhase, PlannedTunnel } from './plan/fleet-plan.js'
+import type { FleetPlan, PlannedHostSteps, PlannedPhase, PlannedTunnel } from './plan/fleet-plan.js'
 import { hostSpecs, type ServiceState } from './plan/host-specs.js'
 import { tunnelFacts } from './plan/tunnel-facts.js'
 import { pairKey, type TunnelPair } from './plan/tunnel-pair.js'
 import { withoutIdentities } from './plan/without-identities.js'
-import { pairsFor } from './tunnels.js'
 import type { World } from './world.js'
 
-/** Keys are made by the agents, which don't run yet: these have the right form and are never seen. */
-const standIn = {
-  wireguard: `${'A'.repeat(43)}=`,
-  openvpn: Array.from({ length: 32 }, () => '00').join(':'),
-} as const
-
-/** @throws FleetmoveError or AggregateError 'preflight' where no tunnel can be made */
+/** @param pairs as they will be, with stand-ins for what isn't known yet */
 export async function foreseeChanges(
   world: World,
   services: readonly Service[],
-  paths: readonly PlannedPath[],
+  pairs: readonly TunnelPair[],
 ): Promise<Pick<FleetPlan, 'tunnels' | 'phases'> & { keys: PlannedHostSteps[] }> {
-  const pairs = await pairsFor(world, {
-    identity: async (_host, kind) => standIn[kind],
-    pathMtu: async (a, b) => {
-      const mtu = paths.find((path) => pairKey(path.a, path.b) === pairKey(a.name, b.name))?.mtu
-      return mtu ? Math.min(mtu.aToB, mtu.bToA) : deviceMtu(world, a, b)
-    },
-  })
   const planned = services.filter(({ name }) => world.states.get(name)?.stage === 'planned')
   const states = new Map<Name, ServiceState>([
     ...world.states,

@@ -6,10 +6,12 @@ import { foreseeChanges } from './foresee-changes.js'
 import { hostProblems } from './host-problems.js'
 import { inParallel } from './in-parallel.js'
 import { finalizedServices } from './journal.js'
-import { measurePaths, pathProblems } from './measure-paths.js'
-import type { FleetPlan, PlannedHost, PlannedHostSteps, PlannedPhase } from './plan/fleet-plan.js'
+import { deviceMtu, measurePaths, pathProblems } from './measure-paths.js'
+import type { FleetPlan, PlannedHost, PlannedHostSteps, PlannedPath, PlannedPhase } from './plan/fleet-plan.js'
 import { planService } from './plan/plan-service.js'
+import { pairKey, type TunnelPair } from './plan/tunnel-pair.js'
 import type { Site } from './site.js'
+import { pairsFor } from './tunnels.js'
 import { type Context, type World, withWorld } from './world.js'
 
 /**
@@ -62,7 +64,7 @@ async function planWorld(world: World): Promise<FleetPlan> {
   const agents = await agentsPhase(world)
   if (unknown.length > 0) return { ...stop([]), phases: agents }
   try {
-    const { keys, tunnels, phases } = await foreseeChanges(world, services, paths)
+    const { keys, tunnels, phases } = await foreseeChanges(world, services, await foreseenPairs(world, paths))
     const all = [...withKeys(agents, keys), ...phases]
     return { ...base, tunnels, phases: all, pending: all.length > 0, problems: [] }
   } catch (error) {
@@ -89,6 +91,22 @@ async function host(world: World, site: Site): Promise<PlannedHost> {
 }
 
 const newest = (state: AgentState | undefined): number => state?.generation ?? 0
+
+/** Keys are made by the agents, which don't run yet: these have the right form and are never seen. */
+const standIn = {
+  wireguard: `${'A'.repeat(43)}=`,
+  openvpn: Array.from({ length: 32 }, () => '00').join(':'),
+} as const
+
+/** @throws FleetmoveError or AggregateError 'preflight' where no tunnel can be made */
+const foreseenPairs = (world: World, paths: readonly PlannedPath[]): Promise<TunnelPair[]> =>
+  pairsFor(world, {
+    identity: async (_host, kind) => standIn[kind],
+    pathMtu: async (a, b) => {
+      const mtu = paths.find((path) => pairKey(path.a, path.b) === pairKey(a.name, b.name))?.mtu
+      return mtu ? Math.min(mtu.aToB, mtu.bToA) : deviceMtu(world, a, b)
+    },
+  })
 
 /** Keys are made by agents, as soon as they run. */
 function withKeys([agents]: PlannedPhase[], keys: readonly PlannedHostSteps[]): PlannedPhase[] {

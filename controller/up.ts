@@ -1,12 +1,15 @@
 /** `fleetmove up`: agents, tunnels, forwarding new → old, verified. */
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
+import { refuseOtherFacts, refuseOtherSteps } from './as-planned.js'
 import { change } from './change.js'
+import { foreseeChanges } from './foresee-changes.js'
 import { hostProblems, refuseHosts } from './host-problems.js'
 import { inParallel } from './in-parallel.js'
 import { finalizedServices, journal, journalPath, recordPath } from './journal.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
+import type { SavedPlan } from './saved-plan.js'
 import { selectServices } from './select-services.js'
 import { awaitTunnels, pairsFor } from './tunnels.js'
 import { assertVerified, type Verification, verifyServices } from './verify.js'
@@ -19,25 +22,29 @@ export interface UpResult {
 }
 
 /**
+ * @param plan what is to be done exactly, or nothing at all
  * @throws FleetmoveError or AggregateError 'preflight' before anything is changed anywhere; 'verify' when
- *   a probe fails, with the services' forwarding taken back.
+ *   a probe fails, with the services' forwarding taken back; 'conflict' when it wouldn't go as planned, with
+ *   nothing changed but agents that were installed as planned.
  */
-export function up(context: Context): Promise<UpResult> {
+export function up(context: Context, plan?: SavedPlan): Promise<UpResult> {
   return withLockedWorld(
     context,
     'up',
     async (world) => {
       refuseHosts(hostProblems(world.fleet, [...world.sites.values(), ...world.vantages.values()]))
       await refuseFinished(world)
+      if (plan) await refuseOtherFacts(world, plan)
       await installAgents(world)
       await lockHosts(world)
       await refresh(world)
       const pairs = await pairsFor(world)
+      const finalized = await finalizedServices(world.fleet)
+      const services = selectServices(world.fleet, []).filter((service) => !finalized.has(service.name))
+      if (plan) refuseOtherSteps(plan, (await foreseeChanges(world, services, pairs)).phases)
       // Receiver before sender: tunnels and their marks stand on both hosts before anything is sent into them.
       let changed = await change(world, { pairs, mend: true, check: () => awaitTunnels(world, pairs) })
       const states = new Map<Name, ServiceState>()
-      const finalized = await finalizedServices(world.fleet)
-      const services = selectServices(world.fleet, []).filter((service) => !finalized.has(service.name))
       for (const service of services) {
         if (world.states.get(service.name)?.stage === 'planned') states.set(service.name, forwarding(service.from))
       }

@@ -1,11 +1,15 @@
+import { readPlan } from '../../controller/saved-plan.js'
 import { up } from '../../controller/up.js'
 import type { GlobalOptions } from '../global-options.js'
 import { print } from '../render/print.js'
 import { verificationText } from '../render/verification.js'
 import { withFleet } from '../session.js'
 
-export async function runUp(options: GlobalOptions): Promise<void> {
-  const result = await withFleet(options, up)
+/** @param file a plan that is to be done exactly */
+export async function runUp(file: string | undefined, options: GlobalOptions): Promise<void> {
+  const result = await withFleet(options, async (context) =>
+    up(context, file === undefined ? undefined : await readPlan(file, options.file)),
+  )
   if (options.json) return print(`${JSON.stringify({ type: 'result', ...result })}\n`)
   print(verificationText(result.verification, { all: options.verbose }))
   print(

@@ -17,6 +17,8 @@ export interface PlanLook {
   width: number
   /** With every line of rulesets and files. */
   verbose: boolean
+  /** The file that it is saved in. */
+  saved: string | undefined
 }
 
 /** TIME_WAIT holds an entry for 120 s (nf_conntrack_tcp_timeout_time_wait): so many a second fill the table for good. */
@@ -45,7 +47,7 @@ export function planText(plan: FleetPlan, look: PlanLook): string {
       plan.services.map((service) => serviceText(service, say)),
     ),
     ...plan.phases.map((phase, i) => phaseText(phase, i + 1, say, look)),
-    verdict(plan, say),
+    verdict(plan, say, look.saved),
   ].join('')
 }
 
@@ -166,7 +168,7 @@ function diffs({ ruleset, files }: PlannedHostSteps, style: Style): string {
     .join('')
 }
 
-function verdict(plan: FleetPlan, say: Say): string {
+function verdict(plan: FleetPlan, say: Say, saved: string | undefined): string {
   if (plan.problems.length > 0)
     return `\n${say.style('red', 'Not like this')}: ${plan.problems.length === 1 ? 'one thing stands' : `${plan.problems.length} things stand`} in the way. Nothing was changed.\n`
   if (!plan.pending) return '\nNothing to do: everything stands as fleet.yaml says.\n'
@@ -174,5 +176,5 @@ function verdict(plan: FleetPlan, say: Say): string {
     plan.unknown.length > 0
       ? `\n${wrap(`What comes after that is in the ledger of the agent on ${plan.unknown.join(' and ')}, which doesn't run: \`up\` starts it, and it goes on where it was.`, 80, '', '')}\n`
       : ''
-  return `${open}\nChanges are pending; nothing was changed. To make them: fleetmove up\n`
+  return `${open}\nChanges are pending; nothing was changed. To make them${saved === undefined ? '' : ' exactly so'}: fleetmove up${saved === undefined ? '' : ` ${saved}`}\n`
 }

@@ -140,9 +140,9 @@ const linkOf = (line: string): LinkFact[] => {
 /** A device's name without the lower device that ip(8) shows behind `@`. */
 const bare = (device: string): string => device.replace(/@.*$/, '')
 
-/** `ipv4/conf/eth0/rp_filter 1`: a path below /proc/sys/net, so that a device's name may have dots. */
+/** `ipv4/conf/eth0/rp_filter:1`: a path below /proc/sys/net, so that a device's name may have dots. */
 const sysctlOf = (line: string): [string, string][] => {
-  const match = /^(ipv[46])\/conf\/([^/]+)\/([a-z_]+) (-?\d+)$/.exec(line)
+  const match = /^(ipv[46])\/conf\/([^/]+)\/([a-z_]+):(-?\d+)$/.exec(line)
   return match === null ? [] : [[`net.${match[1]}.conf.${match[2]}.${match[3]}`, match[4]!]]
 }
 

@@ -50,8 +50,51 @@ withRoot('fleetmove plan', () => {
     expect(await practice.leftovers()).toEqual([])
   })
 
+  describe('saved', () => {
+    const errors = async (code = 1): Promise<string[]> =>
+      (await practice.expect('up monday.plan', code)).events
+        .filter(({ type }) => type === 'error')
+        .map(({ host, message }) => `${host ?? 'here'}: ${message}`)
+
+    beforeAll(async () => void (await plan(2, 'plan -o monday.plan')))
+
+    test('it is refused when facts have changed, with what has, and nothing is touched', async () => {
+      await practice.shell('new1', 'ip link set eth0 mtu 1450; sysctl -qw net.ipv4.conf.eth0.forwarding=1')
+      expect((await errors()).sort()).toEqual([
+        'new1: since the plan was made, this has changed: MTU of eth0 was "1500" and is "1450"',
+        'new1: since the plan was made, this has changed: sysctl net.ipv4.conf.eth0.forwarding was "0" and is "1"',
+      ])
+      await practice.shell('new1', 'ip link set eth0 mtu 1500; sysctl -qw net.ipv4.conf.eth0.forwarding=0')
+      expect(await practice.leftovers()).toEqual([])
+    })
+
+    test('it is refused when fleet.yaml has changed, or when it is no plan', async () => {
+      await practice.shell('controller', 'cp /root/fleet.yaml /root/kept.yaml; echo "# changed" >>/root/fleet.yaml')
+      expect(await errors()).toEqual([expect.stringMatching(/^here: .*fleet\.yaml has changed since the plan/)])
+      await practice.shell('controller', 'mv /root/kept.yaml /root/fleet.yaml')
+      await practice.expect('up fleet.yaml', 64)
+    })
+
+    test('it is refused when a path has become narrower', async () => {
+      // Nothing on the hosts themselves tells of it.
+      const device = (await practice.shell('router', `ip -o route get 198.51.100.10`)).match(/dev (\S+)/)![1]!
+      await practice.shell('router', `ip route replace 198.51.100.10 dev ${device} mtu lock 1400`)
+      expect(await errors()).toEqual([
+        'here: since the plan was made, this has changed: packets that pass on UDP port 51820 were 1500 bytes from new1 to old1 and 1500 back, and are 1500 bytes from new1 to old1 and 1400 back',
+      ])
+      await practice.shell('router', `ip route del 198.51.100.10 dev ${device}`)
+      // What the router said is remembered for ten minutes.
+      await practice.shell('old1', 'ip route flush cache')
+      expect(await practice.leftovers()).toEqual([])
+    })
+
+    test('unchanged, it is done exactly so; and not a second time', async () => {
+      await practice.expect('up monday.plan')
+      expect((await errors()).join('\n')).toMatch(/agent was "none" and is "runs"/)
+    })
+  })
+
   test('after up there is nothing to do: exit 0', async () => {
-    await practice.expect('up')
     const planned = await plan(0)
     expect(planned).toMatchObject({ pending: false, phases: [], problems: [] })
     expect(planned.hosts.map(({ agent }) => agent)).toEqual(Array(4).fill('runs'))
