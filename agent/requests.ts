@@ -79,6 +79,13 @@ export const requests = {
   }),
   service: z.object({ service: codec.name }),
   purgeUdp: z.object({ service: codec.name, settle: z.boolean() }),
+  trace: z.object({
+    client: codec.ip,
+    clientPort: z.int().min(0).max(65535),
+    protocol: codec.protocol,
+    ports: z.array(codec.port).min(1).max(64),
+    forMs: milliseconds(120_000),
+  }),
   hold: z.object({ service: codec.name, maxMs: z.int().min(1).max(anHour) }),
   serveData: z.object({ service: codec.name, directories, tunnel: z.int().min(1).max(63), live: z.boolean() }),
   pullData: z.object({

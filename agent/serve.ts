@@ -3,6 +3,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
+import { clearTrace } from './explain/traces.js'
 import { readOpened } from './flows/arrivals.js'
 import { awaitRenumbered, forgetGhosts, forgetMarked, turnRound, turnRoundLater } from './flows/forget.js'
 import { History } from './history/history.js'
@@ -53,6 +54,7 @@ export async function serve(): Promise<number> {
   await host.restore()
   // A hold of a dead agent that still lasts ends by itself: its service may be between two hosts.
   await sweepHolds(false)
+  await clearTrace()
   const reconciler = new Reconciler(host, log)
   const watch = watchKernel(() => reconciler.notice())
 

@@ -18,6 +18,7 @@ import { inspectData } from './data/inspect-data.js'
 import { pullData } from './data/pull-data.js'
 import { writeRecords } from './data/records.js'
 import { type Served, serveData } from './data/serve-data.js'
+import { Traces } from './explain/traces.js'
 import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
 import { forgetUnanswered } from './flows/forget.js'
@@ -71,6 +72,7 @@ function checkOf(
 export function agentService(host: Host, upkeep: Upkeep, leave: () => void): AgentServer {
   const conntrack = openConntrack()
   const holds = new ServiceHolds()
+  const traces = new Traces()
   return {
     hello: unary(async () => ({
       version,
@@ -160,10 +162,16 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       const { answered, clients } = await drain(conntrack, serviceOf(host, request))
       return { established: answered, clients }
     }),
+    trace: streaming(async (request: wire.TraceRequest, send: (event: wire.TraceEvent) => void, signal) => {
+      const query = decode('trace', requests.trace, request)
+      const onReady = (): void => send({ ready: true, hop: undefined })
+      const onHop = (hop: wire.TraceHop): void => send({ ready: false, hop })
+      await traces.run({ ...query, signal, onReady, onHop }, holds.busy)
+    }),
     hold: streaming(async (request: wire.HoldRequest, send: (event: wire.HoldEvent) => void, signal) => {
       const { service, maxMs } = decode('hold', requests.hold, request)
       const held = serviceOf(host, { service })
-      const means = await holds.start(host.spec!, held, maxMs, signal)
+      const means = await holds.start(host.spec!, held, { maxMs, signal, clear: () => traces.stop() })
       send({ ready: true, means })
       await aborted(signal)
     }),

@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import type { Stage } from '../proto/model/host-spec.js'
 import type { AdvanceCommandOptions } from './commands/advance.js'
 import type { DnsSwitchCommandOptions } from './commands/dns.js'
+import type { ExplainCommandOptions } from './commands/explain.js'
 import type { WatchCommandOptions } from './commands/watch.js'
 import { exitCodeOf } from './exit-codes.js'
 import type { GlobalOptions } from './global-options.js'
@@ -104,6 +105,16 @@ function buildProgram(): Command {
     lazily(async (_names, options) => (await import('./commands/down.js')).runDown(options)),
   )
   addDns(program)
+  common(program, 'explain', "one client's way through both hosts, and what stops it")
+    .argument('<client>', 'ADDRESS, ADDRESS:PORT, or a vantage')
+    .argument('<service>')
+    .option('--listener <listener>', 'which one of the service, e.g. tcp/443')
+    .option('--wait <time>', "for packets of a client from whose address we can't send", duration, 15_000)
+    .action(
+      lazily<ExplainCommandOptions>(async (names, options) =>
+        (await import('./commands/explain.js')).runExplain(names, options),
+      ),
+    )
   common(program, 'unlock', 'take away the lock of a run that is dead')
     .argument('<id>', 'as the refusal and status tell it')
     .action(lazily(async ([id], options) => (await import('./commands/unlock.js')).runUnlock(id!, options)))
@@ -156,8 +167,11 @@ type Action<T> = (names: string[], options: GlobalOptions & T) => Promise<void>
 function lazily<T = unknown>(action: Action<T>): (...args: unknown[]) => Promise<void> {
   return async (...args) => {
     const command = args.at(-1) as Command
-    const names = Array.isArray(args[0]) ? (args[0] as string[]) : typeof args[0] === 'string' ? [args[0]] : []
-    await action(names, command.opts())
+    const names = args.slice(0, -2).flat() as (string | undefined)[]
+    await action(
+      names.filter((name) => name !== undefined),
+      command.opts(),
+    )
   }
 }
 

@@ -25,19 +25,41 @@ export interface HoldCounted {
 
 export class ServiceHolds {
   private readonly holds = new Map<string, Hold>()
+  private readonly starting = new Set<string>()
   private means: Promise<HoldMeans> | undefined
+
+  /** Why base chains must not be deleted now. */
+  get busy(): string | undefined {
+    const held = [...this.starting, ...this.holds.keys()]
+    return held.length > 0 ? `clients of ${held.join(', ')} are held` : undefined
+  }
 
   /**
    * Resolves when packets that open a connection to the service by this host's own addresses wait. What
    * comes out of a tunnel passes: it waited at the other end.
+   * @param clear ends what would delete base chains meanwhile
    */
-  async start(spec: HostSpec, service: ServiceSpec, maxMs: number, signal: AbortSignal): Promise<HoldMeans> {
-    if (this.holds.has(service.name)) {
+  async start(
+    spec: HostSpec,
+    service: ServiceSpec,
+    { maxMs, signal, clear }: { maxMs: number; signal: AbortSignal; clear: () => Promise<void> },
+  ): Promise<HoldMeans> {
+    if (this.holds.has(service.name) || this.starting.has(service.name)) {
       throw new FleetmoveError('conflict', {
         message: `${service.name} is held already`,
         hint: 'another controller moves it: look at `fleetmove status`, then run the command again',
       })
     }
+    this.starting.add(service.name)
+    try {
+      await clear()
+      return await this.begin(spec, service, maxMs, signal)
+    } finally {
+      this.starting.delete(service.name)
+    }
+  }
+
+  private async begin(spec: HostSpec, service: ServiceSpec, maxMs: number, signal: AbortSignal): Promise<HoldMeans> {
     this.means ??= findHoldMeans()
     const hold = await startHold({
       listeners: service.routes.map(({ protocol, address, ports }) => ({ protocol, address, ports })),

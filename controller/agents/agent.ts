@@ -64,6 +64,8 @@ export interface Agent {
     clientPort: number
     timeoutMs: number
   }): Promise<wire.FindFlowReply>
+  /** Resolves when the kernel tells of these packets; it does so until it is stopped, or `forMs` are over. */
+  trace(request: wire.TraceRequest, onHop: (hop: wire.TraceHop) => void): Promise<Running>
   lifecycle(request: wire.LifecycleRequest): Promise<wire.LifecycleReply>
   health(request: wire.HealthRequest): Promise<wire.HealthReply>
   drain(service: Name): Promise<wire.DrainReply>

@@ -141,6 +141,10 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
     probe: (request) => ask(AgentService.probe, request, request.timeoutMs + request.holdMs + graceMs),
     relay: (request) => ask(AgentService.relay, request, request.timeoutMs + graceMs),
     findFlow: (request) => ask(AgentService.findFlow, request, request.timeoutMs + graceMs),
+    trace: (request, onHop) =>
+      follow('Trace', client.trace(request), (event) => {
+        if (event.hop) onHop(event.hop)
+      }),
     lifecycle: (request) => ask(AgentService.lifecycle, request, request.timeoutMs + graceMs),
     health: (request) => ask(AgentService.health, request, request.timeoutMs + graceMs),
     drain: (service) => ask(AgentService.drain, { service }),

@@ -1,0 +1,261 @@
+/** `fleetmove explain`: one client's way through both hosts, told by their kernels, and what stops it. */
+import { randomBytes } from 'node:crypto'
+import { networkInterfaces } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
+import { familyOf, type Ip } from '../proto/model/address.js'
+import { FleetmoveError } from '../proto/model/error.js'
+import type { Protocol } from '../proto/model/host-spec.js'
+import type { Name } from '../proto/model/names.js'
+import { type Listener, listenerText, parseIp } from '../proto/parse.js'
+import type { Service } from './config/fleet.js'
+import { inParallel } from './in-parallel.js'
+import { type Hop, inOrderOfWay, type JourneyVerdict, judge, type Leg, legsOf } from './plan/journey.js'
+import { type Path, pathsOf } from './plan/probe-paths.js'
+import { type Prober, probersOf } from './probers.js'
+import { timed } from './progress.js'
+import { selectServices } from './select-services.js'
+import type { Site } from './site.js'
+import { agentOf, type Context, type World, withWorld } from './world.js'
+
+export interface ExplainOptions {
+  /** ADDRESS, ADDRESS:PORT ([ADDRESS]:PORT), or a vantage's name. */
+  client: string
+  service: string
+  /** Which listener; undefined: the first TCP one, else the first. */
+  listener: Listener | undefined
+  /** How long packets of a client are waited for that we can't send ourselves, in ms. */
+  waitMs: number
+}
+
+export interface Explanation {
+  client: string
+  service: Name
+  listener: string
+  active: Name
+  /** One for each address of the client's family: by the host that forwards, and by the one that answers. */
+  journeys: Journey[]
+}
+
+export interface Journey {
+  ingress: Name
+  address: string
+  /** A probe of ours, or packets that the client itself sent. */
+  sent: string
+  legs: Leg[]
+  /** What connection tracking and sockets of each host know of the client. */
+  flows: { host: Name; text: string }[]
+  verdict: JourneyVerdict
+}
+
+interface Client {
+  readonly ip: Ip
+  readonly port: number
+  /** Who can send from there. */
+  readonly prober: Prober | undefined
+}
+
+const probeMs = 3000
+/** The kernel tells of the last packet a moment after it. */
+const settleMs = 300
+
+/** Sends or awaits packets, and changes nothing but a trace that ends with it. */
+export function explain(context: Context, options: ExplainOptions): Promise<Explanation> {
+  return withWorld(context, async (world) => {
+    const [service] = selectServices(world.fleet, [options.service])
+    const state = world.states.get(service!.name)
+    if (!service || !state || state.stage === 'planned') {
+      throw new FleetmoveError('gate', {
+        message: `nothing is set up yet for ${options.service}`,
+        hint: 'run `fleetmove up` first',
+      })
+    }
+    const listener = listenerOf(service, options.listener)
+    const client = clientOf(world, options.client)
+    const ways = pathsOf(world, service).filter(
+      (path) => path.protocol === listener.protocol && familyOf(path.ingress.public) === familyOf(client.ip),
+    )
+    if (ways.length === 0) {
+      throw new FleetmoveError('usage', {
+        message: `${service.name} has no addresses of the client's family (IPv${familyOf(client.ip)})`,
+        hint: 'name an address of the other family, or add addresses to the hosts in fleet.yaml',
+      })
+    }
+    const journeys: Journey[] = []
+    for (const path of ways)
+      for (const ingress of [path.ingress, path.active])
+        journeys.push(await journey(world, { service, listener, client, path, ingress, waitMs: options.waitMs }))
+    return {
+      client: options.client,
+      service: service.name,
+      listener: listenerText(listener),
+      active: state.active,
+      journeys,
+    }
+  })
+}
+
+function listenerOf(service: Service, wanted: Listener | undefined): Listener {
+  const all = service.listen.map(({ protocol, ports }) => ({ protocol, ports }))
+  if (wanted === undefined) return all.find(({ protocol }) => protocol === 'tcp') ?? all[0]!
+  const { from, to } = wanted.ports
+  const found = all.some(({ protocol, ports }) => protocol === wanted.protocol && ports.from <= from && to <= ports.to)
+  if (found) return wanted
+  throw new FleetmoveError('usage', {
+    message: `${service.name} has no listener ${listenerText(wanted)}`,
+    hint: `its listeners are: ${all.map(listenerText).join(', ')}`,
+  })
+}
+
+function clientOf(world: World, text: string): Client {
+  const probers = probersOf(world)
+  const vantage = world.vantages.get(text as Name)
+  if (vantage) {
+    const ip = sourceOf(addressesOf(vantage), 4) ?? sourceOf(addressesOf(vantage), 6)
+    if (ip !== undefined) return { ip, port: 0, prober: probers.find(({ name }) => name === text) }
+  }
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) ?? []
+  const ip = parseIp(bracketed ?? plain ?? text)
+  if (!ip.ok || Number(port ?? 0) > 65535) {
+    const names = [...world.vantages.keys()].join(', ')
+    throw new FleetmoveError('usage', {
+      message: `${JSON.stringify(text)} is neither an address nor a vantage`,
+      hint: `give ADDRESS, ADDRESS:PORT ([ADDRESS]:PORT for IPv6)${names === '' ? '' : `, or one of ${names}`}`,
+    })
+  }
+  // A connection that stands already isn't opened again: only what it sends itself is seen.
+  const prober = port === undefined ? proberAt(world, probers, ip.value) : undefined
+  return { ip: ip.value, port: Number(port ?? 0), prober }
+}
+
+const addressesOf = (site: Site): Ip[] => site.facts.addresses.map(({ address }) => address as Ip)
+
+/** What a host sends from, as a rule: its first address that others can answer. */
+const sourceOf = (addresses: readonly Ip[], family: 4 | 6): Ip | undefined =>
+  addresses.find((ip) => familyOf(ip) === family && ip !== '::1' && !/^(127\.|fe80:)/.test(ip))
+
+function proberAt(world: World, probers: readonly Prober[], ip: Ip): Prober | undefined {
+  const sendsFrom = (addresses: readonly Ip[]): boolean => sourceOf(addresses, familyOf(ip)) === ip
+  const own = Object.values(networkInterfaces()).flatMap((each) => each?.map(({ address }) => address as Ip) ?? [])
+  if (sendsFrom(own)) return probers.find(({ name }) => name === 'this machine')
+  const at = [...world.vantages].find(([, site]) => sendsFrom(addressesOf(site)))
+  return probers.find(({ name }) => name === at?.[0])
+}
+
+interface JourneyOptions {
+  service: Service
+  listener: Listener
+  client: Client
+  path: Path
+  ingress: Path['ingress']
+  waitMs: number
+}
+
+async function journey(world: World, options: JourneyOptions): Promise<Journey> {
+  const { listener, client, path, ingress, waitMs } = options
+  const hosts = [...new Set([ingress.host, path.active.host])]
+  const hops = new Map<Name, Hop[]>(hosts.map((host) => [host, []]))
+  const forMs = (client.prober ? probeMs : waitMs) + 10_000
+  const request = {
+    client: client.ip,
+    clientPort: client.port,
+    protocol: listener.protocol,
+    ports: portsOf(options.service, listener),
+    forMs,
+  }
+  const running = await inParallel(hosts, (host) =>
+    agentOf(world, host).trace(request, (hop) => void hops.get(host)!.push(hop)),
+  )
+  const legs = (): Leg[] => hosts.flatMap((host) => legsOf(host, hops.get(host)!, client.ip))
+  try {
+    const sent = await send(world, options, legs)
+    await delay(settleMs)
+    const flows = await flowsOf(world, options, sent.port)
+    const seen = inOrderOfWay(legs(), ingress.host)
+    return {
+      ingress: ingress.host,
+      address: ingress.public,
+      sent: sent.text,
+      legs: seen,
+      flows,
+      verdict: judge({
+        ...{ ingress: ingress.host, active: path.active.host, legs: seen, answered: sent.answered(seen) },
+        sender: client.prober?.name ?? client.ip,
+      }),
+    }
+  } finally {
+    for (const each of running) each.stop()
+  }
+}
+
+/** What carries the listener's traffic on either host: as clients use it, and where the process listens. */
+function portsOf(service: Service, { protocol, ports }: Listener): number[] {
+  const own = service.listen.filter((each) => each.protocol === protocol)
+  const entry = own.find((each) => each.ports.from <= ports.from && ports.to <= each.ports.to)
+  return [...new Set([ports.from, entry?.oldPort ?? ports.from, entry?.newPort ?? ports.from])]
+}
+
+/** Opens a connection of our own where we can, else waits for the client's. */
+async function send(
+  world: World,
+  { service, listener, client, ingress, waitMs }: JourneyOptions,
+  legs: () => Leg[],
+): Promise<{ text: string; port: number; answered: (legs: readonly Leg[]) => boolean }> {
+  const target = `${listenerText(listener)} of ${ingress.public} (${ingress.host})`
+  const { prober } = client
+  if (!prober) {
+    const until = performance.now() + waitMs
+    const came = (): boolean => legs().some(({ direction }) => direction === 'request')
+    await timed(world.progress, service.name, `waits for packets of ${client.ip} to ${target}`, async () => {
+      while (!came() && performance.now() < until) await delay(100)
+    })
+    const text = came() ? `packets that ${client.ip} sent itself` : `none within ${waitMs / 1000} s`
+    // Nobody tells us what the client has heard: that an answer went out is all that can be known.
+    return {
+      text,
+      port: client.port,
+      answered: (seen) =>
+        seen.some(
+          (leg) => leg.direction === 'reply' && !leg.refusal && leg.end === 'sent' && leg.host === ingress.host,
+        ),
+    }
+  }
+  const probe = {
+    protocol: listener.protocol satisfies Protocol,
+    address: ingress.public,
+    port: listener.ports.from,
+    token: randomBytes(16),
+    bytes: 0,
+    timeoutMs: probeMs,
+    connectOnly: listener.protocol === 'tcp',
+    holdMs: 100,
+  }
+  const result = await timed(world.progress, service.name, `${prober.name} connects to ${target}`, () =>
+    prober.send(probe),
+  )
+  const text = `a connection from ${prober.name}: ${result.outcome}, ${result.detail}`
+  // A server that says nothing to a datagram which it doesn't understand has been reached all the same.
+  const answered = listener.protocol === 'tcp' ? result.outcome === 'answered' : undefined
+  return {
+    text,
+    // Behind a translation the hosts see another port.
+    port: result.source === client.ip ? result.sourcePort : 0,
+    answered: (seen) => answered ?? seen.some(({ direction, refusal }) => direction === 'reply' && !refusal),
+  }
+}
+
+/** Whatever either host knows of the client at this listener. */
+async function flowsOf(
+  world: World,
+  { listener, client, path, ingress }: JourneyOptions,
+  clientPort: number,
+): Promise<Journey['flows']> {
+  const ends = ingress.host === path.active.host ? [path.active] : [ingress, path.active]
+  const flows = await inParallel(ends, async (end) => {
+    const forwarded = end.host === path.active.host && path.listeners.find(({ port }) => port === listener.ports.from)
+    const port = forwarded ? forwarded.forwardedPort : listener.ports.from
+    const query = { protocol: listener.protocol, address: end.local, port, client: client.ip, clientPort }
+    const { detail } = await agentOf(world, end.host).findFlow({ ...query, timeoutMs: 0 })
+    return { host: end.host, text: detail }
+  })
+  return flows.filter(({ text }) => !text.startsWith('no connection'))
+}
