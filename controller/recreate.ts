@@ -42,11 +42,14 @@ export async function recreateMove(world: World, service: Service, target: Name,
       gap.hold = await holdService(world, service)
       // Side by side, for clients wait already.
       const limitMs = gap.hold.remainingMs() * drainShare
-      const [paused, left] = await Promise.all([pause(world, service, origin), drain(world, service, origin, limitMs)])
+      const [paused, left] = await Promise.all([
+        pause(world, service, origin),
+        drain(world, service, origin, { atMostMs: limitMs, held: true }),
+      ])
       undrained = left
       // The origin's own processes aren't held, and may have come until the pause stood.
       if (undrained === 0 && (await agentOf(world, origin).drain(service.name)).established > 0)
-        undrained = await drain(world, service, origin, gap.hold.remainingMs() * drainShare)
+        undrained = await drain(world, service, origin, { atMostMs: gap.hold.remainingMs() * drainShare, held: true })
       if (undrained > 0) await agentOf(world, origin).reset(service.name)
       const begun = performance.now()
       await runLifecycle(world, service, 'stop', origin)
