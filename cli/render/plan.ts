@@ -51,11 +51,16 @@ export function planText(plan: FleetPlan, look: PlanLook): string {
   ].join('')
 }
 
+/** A tool and its version stay in one line. */
+const noBreak = '\u00a0'
+const together = (texts: readonly string[]): string[] => texts.map((text) => text.replaceAll(' ', noBreak))
+
 type Say = ReturnType<typeof sayer>
 
 function sayer({ style, width }: PlanLook) {
   const pad = '    '
-  const line = (text: string, indent: string): string => `${wrap(text, width, indent, `${indent}  `)}\n`
+  const line = (text: string, indent: string): string =>
+    `${wrap(text, width, indent, `${indent}  `).replaceAll(noBreak, ' ')}\n`
   return {
     head: (text: string): string => `${style('bold', text)}\n`,
     /** A name, and what there is to say of it below. */
@@ -78,8 +83,8 @@ function hostText(host: PlannedHost, say: Say): string {
   const lines = [
     `${host.os}, ${host.kernel}, ${host.systemd ? 'systemd' : 'no systemd'}`,
     `agent: ${agentText(host)}`,
-    `tools: ${tools.join(', ')}`,
-    `kernel: ${features.join(', ')}`,
+    `tools: ${together(tools).join(', ')}`,
+    `kernel: ${together(features).join(', ')}`,
     clock,
     `connection tracking: ${conntrackText(host)}`,
     `disk: ${Object.entries(host.diskKib)
@@ -176,5 +181,5 @@ function verdict(plan: FleetPlan, say: Say, saved: string | undefined): string {
     plan.unknown.length > 0
       ? `\n${wrap(`What comes after that is in the ledger of the agent on ${plan.unknown.join(' and ')}, which doesn't run: \`up\` starts it, and it goes on where it was.`, 80, '', '')}\n`
       : ''
-  return `${open}\nChanges are pending; nothing was changed. To make them${saved === undefined ? '' : ' exactly so'}: fleetmove up${saved === undefined ? '' : ` ${saved}`}\n`
+  return `${open}\nChanges are pending; nothing was changed. To make them${saved === undefined ? ': fleetmove up' : ` exactly so:\n  fleetmove up ${saved}`}\n`
 }

@@ -33,17 +33,21 @@ const seconds = (ms: number): string => `${ms / 1000} s`
 const drainShare = 0.5
 
 function advance({ from, to, strategy, lifecycle, holdMs, drainMs, drainThen, data }: Service): string {
-  const rest = drainThen === 'reset' ? 'and are reset then' : 'and may stay on'
   if (strategy === 'recreate') {
     const copied = data.length === 0 ? '' : `copies ${data.join(', ')} while it runs, `
-    return `advance ${copied}stops it on ${from} and starts it on ${to}; whoever is connected has ${seconds(Math.min(drainMs, holdMs * drainShare))} to end, and is reset then`
+    const drain = seconds(Math.min(drainMs, holdMs * drainShare))
+    return `advance ${copied}stops it on ${from} and starts it on ${to}; whoever is connected has ${drain} to end, and is reset then`
   }
   const start = lifecycle ? `starts it on ${to}, ` : ''
+  const rest = drainThen === 'reset' ? ' and are reset then' : lifecycle ? '' : ' and may stay on'
   const stop = lifecycle
-    ? `, then it stops on ${from}`
+    ? `, before it stops on ${from}`
     : '; it must run on both hosts, for nothing says how to start it'
-  return `advance ${start}sends new clients there; old ones have ${seconds(drainMs)} to end, ${rest}${stop}`
+  return `advance ${start}sends new clients there; old ones have ${seconds(drainMs)} to end${rest}${stop}`
 }
+
+const kernels = (hosts: readonly string[]): string =>
+  `${hosts.length > 1 ? 'kernels' : 'kernel'} of ${hosts.join(' and ')}`
 
 /** Only a service that never runs twice makes anybody wait. */
 function waiting(service: Service, facts: (host: Service['from']) => HostFacts): string[] {
@@ -55,10 +59,9 @@ function waiting(service: Service, facts: (host: Service['from']) => HostFacts):
   const limit = `new clients wait meanwhile, ${seconds(holdMs)} at most`
   if (lacking.length > 0)
     return [
-      `${limit}; the kernel of ${lacking.join(' and ')} can queue no packets, so those who come there wait whole seconds: they try again after 1, 3 and 7 s`,
+      `${limit}; the ${kernels(lacking)} can queue no packets, so those who come there wait whole seconds: they try again after 1, 3 and 7 s`,
     ]
-  if (unknown.length > 0)
-    return [`${limit}; whether the kernel of ${unknown.join(' and ')} can queue their packets is not known`]
+  if (unknown.length > 0) return [`${limit}; whether the ${kernels(unknown)} can queue their packets is not known`]
   return [`${limit}: their packets are queued in the kernels of both hosts, and nobody is refused`]
 }
 

@@ -62,6 +62,11 @@ withRoot('the single executable', () => {
         timeoutMs: 60_000,
       })
     expect(await fleetmove('--version')).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
+    // It runs the agent's program here.
+    expect(await fleetmove('plan')).toMatchObject({
+      code: 2,
+      stdout: expect.stringContaining('load table inet fleetmove'),
+    })
     for (const words of ['up', 'verify', 'advance --all', 'down']) {
       const { code, stderr } = await fleetmove(words)
       expect({ words, code, stderr: code === 0 ? '' : stderr }).toEqual({ words, code: 0, stderr: '' })
