@@ -31,6 +31,8 @@ export const demoPrograms = {
 /** What the tests use beside that. */
 export const testPrograms = {
   ...demoPrograms,
+  // The page of `fleetmove report` is looked at in a browser.
+  chromium: 'chromium',
   conntrack: 'conntrack',
   curl: 'curl',
   dig: 'bind9-dnsutils',

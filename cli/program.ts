@@ -73,6 +73,11 @@ function buildProgram(): Command {
         (await import('./commands/watch.js')).runWatch(names, options),
       ),
     )
+  common(program, 'report', "the move's record as one HTML page: stages, arrivals, switches, proofs, changes, firewall")
+    .option('-o, --output <path>', 'the file to write; - prints it', 'report.html')
+    .action(
+      lazily<{ output: string }>(async (_names, options) => (await import('./commands/report.js')).runReport(options)),
+    )
   changing(program, 'advance', 'switch services to their new hosts, one after another')
     .argument('[service...]', 'which; or --wave N, or --all')
     .option('--all', 'every service, in the order of waves', false)

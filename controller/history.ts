@@ -2,7 +2,8 @@
 import type { Name } from '../proto/model/names.js'
 import type { Agent } from './agents/agent.js'
 import { inParallel } from './in-parallel.js'
-import type { ArrivalRow, RecordEntry } from './record.js'
+import type { ArrivalRow } from './plan/arrivals-over-time.js'
+import type { RecordEntry } from './record.js'
 import type { World } from './world.js'
 
 /** Asks one host's agent; it knows seven days. */

@@ -24,14 +24,32 @@ export async function moveService(
   target: Name,
   { canary, overwriteData = false }: MoveOptions = {},
 ): Promise<Moved> {
-  const moved =
-    service.strategy === 'recreate'
-      ? await recreateMove(world, service, target, overwriteData)
-      : await rollingMove(world, service, target, canary)
+  if (world.states.get(service.name)!.active !== target)
+    await journal(world.fleet, { type: 'stage', service: service.name, stage: 'moving' })
+  const moved = await moveBy(world, service, target, canary, overwriteData)
   if (moved.switchMs > 0) {
     await journal(world.fleet, { type: 'switch', service: service.name, to: target, ms: moved.switchMs })
   }
   const { stage } = world.states.get(service.name)!
   await journal(world.fleet, { type: 'stage', service: service.name, stage })
   return moved
+}
+
+async function moveBy(
+  world: World,
+  service: Service,
+  target: Name,
+  canary: CanaryPlan | undefined,
+  overwriteData: boolean,
+): Promise<Moved> {
+  try {
+    return service.strategy === 'recreate'
+      ? await recreateMove(world, service, target, overwriteData)
+      : await rollingMove(world, service, target, canary)
+  } catch (error) {
+    // It may have been brought back, or stand in the middle.
+    const { stage } = world.states.get(service.name)!
+    await journal(world.fleet, { type: 'stage', service: service.name, stage }).catch(() => {})
+    throw error
+  }
 }

@@ -11,6 +11,7 @@ import type { Name } from '../proto/model/names.js'
 import type { Fleet } from './config/fleet.js'
 import { parseLines, recordPath } from './journal.js'
 import { operator } from './lock.js'
+import type { ArrivalRow } from './plan/arrivals-over-time.js'
 import type { Progress } from './progress.js'
 
 export type RecordEvent =
@@ -40,15 +41,6 @@ export interface RecordedProof {
   cause: string
   /** As the origin saw it. */
   receipt?: { source: string; sourcePort: number; destination: string; destinationPort: number; bytes: number }
-}
-
-/** Milliseconds since 1970; connections by this host's address that were forwarded, and that were answered there. */
-export interface ArrivalRow {
-  service: string
-  from: number
-  to: number
-  forwarded: number
-  served: number
 }
 
 /** Writes beside the work: what can't be written must not stop a move, nor keep held clients waiting. */
