@@ -3,7 +3,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { chmod, mkdir, rm } from 'node:fs/promises'
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -48,3 +48,10 @@ await build({
   logLevel: 'warning',
 })
 await chmod(join(dist, 'cli/main.js'), 0o755)
+// From the commands themselves, so that it is never behind them.
+const man = spawnSync(process.execPath, [join(dist, 'cli/main.js'), 'man'], { encoding: 'utf8' })
+if (man.status !== 0) {
+  process.stderr.write(man.stderr)
+  process.exit(man.status ?? 1)
+}
+await writeFile(join(dist, 'fleetmove.1'), man.stdout)

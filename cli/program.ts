@@ -5,9 +5,10 @@ import type { AdvanceCommandOptions } from './commands/advance.js'
 import type { DnsSwitchCommandOptions } from './commands/dns.js'
 import type { ExplainCommandOptions } from './commands/explain.js'
 import type { WatchCommandOptions } from './commands/watch.js'
+import { addExamples } from './examples.js'
 import { exitCodeOf } from './exit-codes.js'
 import type { GlobalOptions } from './global-options.js'
-import { addInit } from './setup-commands.js'
+import { addCompletion, addInit, addMan } from './setup-commands.js'
 import { stageList } from './stage-option.js'
 import { version } from './version.js'
 
@@ -30,7 +31,8 @@ export async function runProgram(argv: readonly string[]): Promise<void> {
   }
 }
 
-function buildProgram(): Command {
+/** Every command with its words and options. */
+export function buildProgram(): Command {
   const program = new Command('fleetmove')
     .description('moves a fleet of network services to new hosts while the world keeps using them')
     .version(version, '-V, --version')
@@ -128,6 +130,9 @@ function buildProgram(): Command {
     .description('the JSON Schema of fleet.yaml, for editors')
     .action(async () => (await import('./commands/schema.js')).runSchema())
   addLab(program)
+  addCompletion(program)
+  addMan(program)
+  addExamples(program)
   return program
 }
 

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { addExamples } from '../examples.js'
 
 interface LabOptions {
   name: string
@@ -64,6 +65,7 @@ export function labCommand(): Command {
       print(json ? `${JSON.stringify(status)}\n` : labStatusTable(status))
     }),
   )
+  addExamples(lab, 'lab')
   return lab
 }
 

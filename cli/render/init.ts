@@ -19,5 +19,5 @@ export function initSummary({ services, hosts, left }: DraftFleet, file: string)
     open === 0
       ? 'Nothing in it is doubtful'
       : `${style('yellow', `${open} ${open === 1 ? 'remark is' : 'remarks are'} marked CHECK`)}: look at them first`
-  return `${table([['SERVICE', 'MOVES', 'STRATEGY', 'LISTENS'], ...rows])}${file} is written. ${checks}; then: fleetmove up\n`
+  return `${table([['SERVICE', 'MOVES', 'STRATEGY', 'LISTENS'], ...rows])}${file} is written. ${checks}; then: fleetmove plan\n`
 }

@@ -4,7 +4,7 @@ import { Document, isMap, isScalar, type Pair, Scalar, visit, type YAMLMap } fro
 import type { DraftFleet, DraftHost, DraftListener, DraftService, Remark } from '../plan/draft/draft.js'
 
 const head = ` Written by fleetmove init; nothing was changed on the hosts.
- Look at what is marked CHECK, then: fleetmove up`
+ Look at what is marked CHECK, then: fleetmove plan`
 
 /** A file name's worth of columns: longer remarks go on in the next line. */
 const width = 110

@@ -12,7 +12,7 @@ withRoot('init', () => {
     )
   })
 
-  test('a pair of addresses → a file that up takes as it is', async () => {
+  test('a pair of addresses → a file that plan and up take as it is', async () => {
     const drafted = await practice.expect('init root@203.0.113.10 root@198.51.100.10 -o fleet.yaml')
     expect(drafted.events.at(-1)).toMatchObject({
       type: 'result',
@@ -26,6 +26,8 @@ withRoot('init', () => {
     })
     // Read-only: on the hosts nothing has changed but what logins write.
     expect((await practice.leftovers()).filter((line) => !line.includes('controller'))).toEqual([])
+    // Changes are pending, and nothing is in their way.
+    await practice.expect('plan', 2)
     const up = await practice.expect('up')
     expect(up.events.at(-1)).toMatchObject({ type: 'result' })
     await practice.expect('down')

@@ -32,6 +32,7 @@ describe('the npm package', () => {
       'netlink-arm64.node',
       'netlink-x64.node',
     ])
+    expect(existsSync(join(scratch, 'prefix', 'share', 'man', 'man1', 'fleetmove.1'))).toBe(true)
     const run = (...args: string[]) =>
       spawnSync(join(scratch, 'prefix', 'bin', 'fleetmove'), args, { cwd: scratch, encoding: 'utf8' })
     expect(run('--version')).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: '' })
