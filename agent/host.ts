@@ -17,8 +17,10 @@ import { type Foreseen, foresee } from './plan/foresee.js'
 
 export interface HostEvents {
   log(message: string, detail?: Record<string, unknown>): void
+  /** The chains in netfilter's hooks were loaded: the kernel may only have begun to track connections. */
+  tracks?(): Promise<void>
   /** Services are dispatched here now, and none were before. */
-  tracks?(services: readonly ServiceSpec[]): Promise<void>
+  dispatches?(services: readonly ServiceSpec[]): Promise<void>
   /** Everything of ours is about to be taken out of the kernel. */
   leaving?(): Promise<void>
   /** Everything of ours is out of the kernel. */
@@ -114,6 +116,7 @@ export class Host {
         before(step)
         await this.kernel.perform(step)
       }
+      await this.tell(due)
       return due
     })
   }
@@ -136,7 +139,7 @@ export class Host {
       })
       try {
         const steps = await this.converge(spec)
-        if (before === 0 && spec.services.length > 0) await this.events.tracks?.(spec.services)
+        if (before === 0 && spec.services.length > 0) await this.events.dispatches?.(spec.services)
         this.schedule(deadline)
         this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
         return steps
@@ -253,8 +256,15 @@ export class Host {
     return steps
   }
 
-  private converge(spec: HostSpec | null): Promise<Step[]> {
-    return converge(this.kernel, spec ?? nothing(this.spec), this.ledger.current.found, (found) => this.keep(found))
+  private async converge(spec: HostSpec | null): Promise<Step[]> {
+    const { found } = this.ledger.current
+    const steps = await converge(this.kernel, spec ?? nothing(this.spec), found, (kept) => this.keep(kept))
+    await this.tell(steps)
+    return steps
+  }
+
+  private async tell(steps: readonly Step[]): Promise<void> {
+    if (steps.some((step) => step.do === 'load-ruleset' && step.hooks)) await this.events.tracks?.()
   }
 
   private async keep(found: Found): Promise<void> {

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
 import { clearTrace } from './explain/traces.js'
+import { adopt } from './flows/adopt.js'
 import { readOpened } from './flows/arrivals.js'
-import { awaitRenumbered, forgetGhosts, forgetMarked, turnRound, turnRoundLater } from './flows/forget.js'
+import { awaitRenumbered, forgetGhosts, forgetMarked } from './flows/forget.js'
 import { History } from './history/history.js'
 import { sweepHolds } from './hold/hold.js'
 import { Host } from './host.js'
@@ -36,11 +37,8 @@ export async function serve(): Promise<number> {
   const conntrack = openConntrack()
   const host = new Host(kernel, await Ledger.open(ledgerPath), {
     log,
-    tracks: async (services) => {
-      const dead = await forgetGhosts(conntrack, services)
-      log('connections found', { dead, reversed: await turnRound(conntrack, services) })
-      turnRoundLater(conntrack, services)
-    },
+    tracks: async () => log('connections adopted', { ...(await adopt(conntrack)) }),
+    dispatches: async (services) => log('connections forgotten', { dead: await forgetGhosts(conntrack, services) }),
     leaving: async () => {
       await forgetMarked(conntrack)
       const cut = await awaitRenumbered(conntrack, renumberedMs)

@@ -10,7 +10,6 @@ import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { routeOf, wayOf } from './service-flows.js'
 
 const pollMs = 100
-const mostRounds = 10
 
 /**
  * Deletes everything that bears our mark: to be called when our table is gone, which was all that
@@ -68,48 +67,6 @@ const isRenumbered = ({ mark, original, reply }: ConntrackEntry): boolean =>
   original.destination === reply.source &&
   original.destinationPort === reply.sourcePort &&
   original.sourcePort !== reply.destinationPort
-
-/**
- * Turns connections round that the kernel has picked up from the server's packet first, when our table
- * made it track. Since Linux 6.12 (nf_nat_used_tuple_new) such an entry doesn't keep its client's port
- * for itself: a second connection from that port, out of the tunnel, would meet the first one's socket.
- * Deleted, it is picked up from whichever packet comes next; the wrong way round again about every
- * second time. Where connections were tracked before us there are none.
- * @returns how many were still the wrong way round in the end
- */
-export async function turnRound(conntrack: Conntrack, services: readonly ServiceSpec[]): Promise<number> {
-  for (let round = 0; ; round++) {
-    const reversed: ConntrackEntry[] = []
-    await conntrack.walk({ protocol: 'tcp' }, (entry) => {
-      if (entry.tcpState === 'established' && isReversed(services, entry)) reversed.push(entry)
-    })
-    if (reversed.length === 0 || round === mostRounds) return reversed.length
-    await deleteAll(conntrack, reversed)
-    await delay(pollMs)
-  }
-}
-
-/** Seconds after the first look: a connection that rests is picked up when it talks again. */
-const laterSeconds = [2, 4, 8, 16, 32, 64, 128]
-
-/** Looks again, less and less often, for connections that were silent when our table was new. */
-export function turnRoundLater(conntrack: Conntrack, services: readonly ServiceSpec[]): void {
-  for (const seconds of laterSeconds) {
-    // A walk that fails has been no worse than none: nobody waits for it, and the next one comes.
-    setTimeout(() => turnRound(conntrack, services).catch(() => {}), seconds * 1000).unref()
-  }
-}
-
-const isReversed = (services: readonly ServiceSpec[], entry: ConntrackEntry): boolean =>
-  wayOf(entry.mark).way === 'direct' &&
-  isUntranslated(entry) &&
-  services.some((service) => routeOf(service, turned(entry)) !== undefined)
-
-const isUntranslated = ({ original, reply }: ConntrackEntry): boolean =>
-  original.source === reply.destination &&
-  original.destination === reply.source &&
-  original.sourcePort === reply.destinationPort &&
-  original.destinationPort === reply.sourcePort
 
 const turned = (entry: ConntrackEntry): ConntrackEntry => ({ ...entry, original: entry.reply, reply: entry.original })
 

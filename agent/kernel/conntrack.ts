@@ -8,7 +8,7 @@ import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
 import type { Protocol } from '../../proto/model/host-spec.js'
 import { addressFamily, bytesToIp, ipToBytes } from './ip-bytes.js'
 import { isErrno, type Netlink, netlinkProtocol, openRaw } from './netlink.js'
-import { attribute, nest, u8, u16be, u32be } from './netlink-message.js'
+import { attribute, flag, nest, u8, u16be, u32be } from './netlink-message.js'
 
 /** One direction of a connection, ports as numbers. */
 export interface Tuple {
@@ -39,7 +39,12 @@ export interface ConntrackEntry {
   counters: { packets: number; bytes: number } | null
 }
 
-export const status = { seenReply: 0x2, assured: 0x4 } as const
+/** A TCP connection that both ends have talked in. */
+export interface NewConntrackEntry extends Pick<ConntrackEntry, 'family' | 'original' | 'reply' | 'mark' | 'timeout'> {
+  tcpState: TcpState
+}
+
+export const status = { seenReply: 0x2, assured: 0x4, confirmed: 0x8 } as const
 
 /** enum tcp_conntrack. */
 const tcpStates = [
@@ -73,11 +78,16 @@ export interface Conntrack {
   walk(filter: ConntrackFilter, visit: (entry: ConntrackEntry) => void): Promise<void>
   /** @returns false where the entry (by tuple, zone and id) was gone already. */
   delete(entry: ConntrackEntry): Promise<boolean>
+  /**
+   * Puts an entry in, as if the kernel had picked it up in its middle: without a look at sequence numbers.
+   * @returns false where one of its tuples has an entry already.
+   */
+  insert(entry: NewConntrackEntry): Promise<boolean>
   close(): void
 }
 
-/** IPCTNL_MSG_CT_GET and _DELETE of NFNL_SUBSYS_CTNETLINK. */
-const message = { get: (1 << 8) | 1, delete: (1 << 8) | 2 } as const
+/** IPCTNL_MSG_CT_NEW, _GET and _DELETE of NFNL_SUBSYS_CTNETLINK. */
+const message = { new: (1 << 8) | 0, get: (1 << 8) | 1, delete: (1 << 8) | 2 } as const
 /** enum ctattr_type. */
 const cta = {
   original: 1,
@@ -141,6 +151,16 @@ class NetlinkConntrack implements Conntrack {
     }
   }
 
+  async insert(entry: NewConntrackEntry): Promise<boolean> {
+    try {
+      await this.netlink.request(message.new, encodeNew(entry), flag.create | flag.excl)
+      return true
+    } catch (error) {
+      if (isErrno(error, 'EEXIST')) return false
+      throw error
+    }
+  }
+
   close(): void {
     this.netlink.close()
   }
@@ -195,29 +215,59 @@ function passes(entry: ConntrackEntry, { family, mark, protocol, destination }: 
 }
 
 /** Everything that the kernel compares: a deletion without a tuple would empty the whole table. */
-function encodeIdentity(entry: ConntrackEntry): Buffer {
-  const { original, family } = entry
-  const [source, destination] =
-    family === 4 ? [ipAttribute.source4, ipAttribute.destination4] : [ipAttribute.source6, ipAttribute.destination6]
-  return Buffer.concat([
-    header(addressFamily(family)),
-    nest(
-      cta.original,
-      nest(
-        tupleAttribute.ip,
-        attribute(source, ipToBytes(original.source)),
-        attribute(destination, ipToBytes(original.destination)),
-      ),
-      nest(
-        tupleAttribute.proto,
-        attribute(protoAttribute.number, u8(protocolNumber[entry.protocol])),
-        attribute(protoAttribute.sourcePort, u16be(original.sourcePort)),
-        attribute(protoAttribute.destinationPort, u16be(original.destinationPort)),
-      ),
-      ...(entry.zone === 0 ? [] : [attribute(tupleAttribute.zone, u16be(entry.zone))]),
-    ),
+const encodeIdentity = (entry: ConntrackEntry): Buffer =>
+  Buffer.concat([
+    header(addressFamily(entry.family)),
+    encodeTuple(cta.original, entry.protocol, entry.original, entry.zone),
     attribute(cta.id, u32be(entry.id)),
   ])
+
+/** enum ctattr_protoinfo and ctattr_protoinfo_tcp; IP_CT_TCP_FLAG_SACK_PERM and _BE_LIBERAL, as tcp_new() sets them. */
+const tcpInfo = { tcp: 1, state: 1, originalFlags: 4, replyFlags: 5 } as const
+const pickedUp = 0x2 | 0x8
+
+function encodeNew({ family, original, reply, mark, tcpState, timeout }: NewConntrackEntry): Buffer {
+  // struct nf_ct_tcp_flags: flags, mask.
+  const flags = Buffer.from([pickedUp, pickedUp])
+  return Buffer.concat([
+    header(addressFamily(family)),
+    encodeTuple(cta.original, 'tcp', original, 0),
+    encodeTuple(cta.reply, 'tcp', reply, 0),
+    attribute(cta.status, u32be(status.seenReply | status.assured | status.confirmed)),
+    attribute(cta.timeout, u32be(timeout)),
+    attribute(cta.mark, u32be(mark)),
+    nest(
+      cta.protoInfo,
+      nest(
+        tcpInfo.tcp,
+        attribute(tcpInfo.state, u8(tcpStates.indexOf(tcpState))),
+        attribute(tcpInfo.originalFlags, flags),
+        attribute(tcpInfo.replyFlags, flags),
+      ),
+    ),
+  ])
+}
+
+function encodeTuple(type: number, protocol: Protocol, tuple: Tuple, zone: number): Buffer {
+  const [source, destination] =
+    familyOf(tuple.source) === 4
+      ? [ipAttribute.source4, ipAttribute.destination4]
+      : [ipAttribute.source6, ipAttribute.destination6]
+  return nest(
+    type,
+    nest(
+      tupleAttribute.ip,
+      attribute(source, ipToBytes(tuple.source)),
+      attribute(destination, ipToBytes(tuple.destination)),
+    ),
+    nest(
+      tupleAttribute.proto,
+      attribute(protoAttribute.number, u8(protocolNumber[protocol])),
+      attribute(protoAttribute.sourcePort, u16be(tuple.sourcePort)),
+      attribute(protoAttribute.destinationPort, u16be(tuple.destinationPort)),
+    ),
+    ...(zone === 0 ? [] : [attribute(tupleAttribute.zone, u16be(zone))]),
+  )
 }
 
 /**

@@ -13,12 +13,33 @@ export interface TcpSocket {
   remotePort: number
 }
 
+/** States of a connection that stands, or of which its end isn't over: enum of include/net/tcp_states.h. */
+const stateNumbers = {
+  established: 1,
+  'fin-wait-1': 4,
+  'fin-wait-2': 5,
+  'time-wait': 6,
+  'close-wait': 8,
+  'last-ack': 9,
+  closing: 11,
+} as const
+export type TcpSocketState = keyof typeof stateNumbers
+const stateNames = new Map<number, TcpSocketState>(
+  Object.entries(stateNumbers).map(([name, number]) => [number, name as TcpSocketState]),
+)
+const listenNumber = 10
+
+export interface StatefulSocket extends TcpSocket {
+  state: TcpSocketState
+}
+
 /** SOCK_DIAG_BY_FAMILY and SOCK_DESTROY. */
 const byFamily = 20
 const destroy = 21
 const protocolTcp = 6
-/** Bit TCP_ESTABLISHED (1) of idiag_states. */
-const established = 1 << 1
+/** idiag_states: a bit a state. */
+const established = 1 << stateNumbers.established
+const connected = Object.values<number>(stateNumbers).reduce((bits, number) => bits | (1 << number), 0)
 /** struct inet_diag_req_v2: 8 bytes, then struct inet_diag_sockid of 48. */
 const requestLength = 56
 /** Of struct inet_diag_msg: idiag_family, …, then the same sockid from byte 4. */
@@ -32,18 +53,40 @@ const mappedPrefix = Buffer.from('00000000000000000000ffff', 'hex')
  * @param localPort only those with this port here; 0: all. The kernel does the choosing.
  */
 export async function establishedSockets(localPort: number): Promise<TcpSocket[]> {
+  const sockets: TcpSocket[] = []
+  await dump(established, localPort, (payload) => sockets.push(decodeSocket(payload)))
+  return sockets
+}
+
+/** Every connection whose client's port is still taken, TIME-WAIT included. */
+export async function connectedSockets(): Promise<StatefulSocket[]> {
+  const sockets: StatefulSocket[] = []
+  await dump(connected, 0, (payload) => {
+    // struct inet_diag_msg: idiag_family, idiag_state, …
+    const state = stateNames.get(payload[1]!)
+    if (state) sockets.push({ ...decodeSocket(payload), state })
+  })
+  return sockets
+}
+
+/** Ports on which somebody listens, whatever the address. */
+export async function listeningPorts(): Promise<Set<number>> {
+  const ports = new Set<number>()
+  await dump(1 << listenNumber, 0, (payload) => ports.add(payload.readUInt16BE(idOffset)))
+  return ports
+}
+
+async function dump(states: number, localPort: number, each: (payload: Buffer) => void): Promise<void> {
   const netlink = openRaw(netlinkProtocol.sockDiag)
   try {
-    const sockets: TcpSocket[] = []
     for (const family of [4, 6] as const) {
       const request = Buffer.alloc(requestLength)
       request.writeUInt8(addressFamily(family), 0)
       request.writeUInt8(protocolTcp, 1)
-      request.writeUInt32LE(established, 4)
+      request.writeUInt32LE(states, 4)
       request.writeUInt16BE(localPort, 8)
-      await netlink.dumpEach(byFamily, request, ({ payload }) => sockets.push(decodeSocket(payload)))
+      await netlink.dumpEach(byFamily, request, ({ payload }) => each(payload))
     }
-    return sockets
   } finally {
     netlink.close()
   }

@@ -27,8 +27,11 @@ export type Step =
   | { do: 'delete-route'; route: RouteSpec }
   | { do: 'add-rule'; rule: RuleSpec }
   | { do: 'delete-rule'; rule: RuleSpec }
-  /** One transaction: `text` goes to `nft -f` as it stands. */
-  | ({ do: 'load-ruleset'; text: string } & Pick<Ruleset, 'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements'>)
+  /** One transaction: `text` goes to `nft -f` as it stands. `hooks`: with the chains in netfilter's hooks. */
+  | ({ do: 'load-ruleset'; text: string; hooks: boolean } & Pick<
+      Ruleset,
+      'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements'
+    >)
   | { do: 'delete-table' }
 
 export type StepKind = Step['do']

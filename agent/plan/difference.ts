@@ -106,10 +106,9 @@ function rulesetSteps(desired: Desired, observed: Observed): Step[] {
   const has = (name: string): boolean => observed.table?.chains.includes(name) ?? false
   const stamp = observed.table?.fingerprint ?? ''
   if (stamp === mark && chains.every(has) && holdsAll(observed.table, rules, elements)) return []
-  const text =
+  const framed =
     sameFrame(stamp, mark) && frame.every((name) => has(name) && observed.table?.rules[name] === rules[name])
-      ? servicesText
-      : desired.ruleset.text
+  const text = framed ? servicesText : desired.ruleset.text
   const staleChains = (observed.table?.chains ?? []).filter((name) => !chains.includes(name))
   const staleCounters = (observed.table?.counters ?? []).filter((name) => !counters.includes(name))
   // In the same transaction, behind the text: by then nothing refers to them any more.
@@ -119,7 +118,7 @@ function rulesetSteps(desired: Desired, observed: Observed): Step[] {
     ...staleCounters.map((name) => `delete counter inet fleetmove ${name}`),
   ]
   const all = removal.length === 0 ? text : `${text}${removal.join('\n')}\n`
-  return [{ do: 'load-ruleset', fingerprint: mark, chains, counters, rules, elements, text: all }]
+  return [{ do: 'load-ruleset', fingerprint: mark, chains, counters, rules, elements, hooks: !framed, text: all }]
 }
 
 /** The fingerprint tells what was loaded; whether somebody has taken rules or elements out since, numbers tell. */

@@ -44,6 +44,7 @@ const rulesOf = (chains: string[]): Record<string, number> =>
 
 const ruleset = (fingerprint: string, chains: string[], counters: string[], more = ''): Step => ({
   do: 'load-ruleset',
+  hooks: true,
   ...{ fingerprint, chains, counters, rules: rulesOf(chains), elements: { open4: 2, open6: 0, localhost: 0 } },
   text: [
     'add table inet fleetmove',

@@ -44,6 +44,7 @@ inOwnNamespace(__filename, () => {
   }
   const load = (content: string): Step => ({
     do: 'load-ruleset',
+    hooks: true,
     fingerprint: 'ab',
     chains: [],
     rules: {},

@@ -55,10 +55,11 @@ export class NamespaceHost {
   /** Starts a process that lives until `end` or `stop`; what it prints is kept in `log`. */
   spawn(argv: readonly string[], env: Record<string, string> = {}): RunningProcess {
     const [command, ...rest] = [...bound, ...this.enter(argv)]
-    const child = spawn(command!, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const child = spawn(command!, rest, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     this.started.push(child)
     const running: RunningProcess = {
       log: '',
+      say: (line) => void child.stdin.write(`${line}\n`),
       stop: (signal = 'SIGKILL') => ended(child, signal),
     }
     child.stdout.on('data', (chunk) => (running.log += chunk))
@@ -80,6 +81,8 @@ export class NamespaceHost {
 
 export interface RunningProcess {
   log: string
+  /** Writes a line to its stdin. */
+  say(line: string): void
   stop(signal?: NodeJS.Signals): Promise<void>
 }
 
