@@ -26,12 +26,13 @@ export interface Adopted {
   turned: number
   /** Stood the wrong way round, and have ended. */
   forgotten: number
+  /** Have none still: the table is full. */
+  refused: number
 }
 
-/** Between a deletion and what stands in its place a packet of the server's may be quicker; twice is rare. */
 const mostTries = 20
-/** An entry takes 0.1 ms, and a busy server may have 100,000 sockets in TIME-WAIT, for a minute at most. */
-const mostResting = 20_000
+/** A busy server may have 100,000 sockets in TIME-WAIT, for a minute at most. */
+const mostResting = 10_000
 
 /**
  * Sees to it that every TCP connection to a listening port of this host has an entry from the client to the
@@ -43,16 +44,27 @@ export async function adopt(conntrack: Conntrack): Promise<Adopted> {
   const entries: ConntrackEntry[] = []
   await conntrack.walk({ protocol: 'tcp' }, (entry) => entries.push(entry))
   const { missing, ended } = missingEntries(sockets.connected, entries, sockets.ports, localAddresses())
-  const result: Adopted = { entered: 0, turned: 0, forgotten: 0 }
-  for (const entry of ended) if (await conntrack.delete(entry)) result.forgotten += 1
-  for (const { wanted, reversed } of order(missing)) {
-    if (await place(conntrack, wanted, reversed)) result[reversed ? 'turned' : 'entered'] += 1
+  for (const entry of ended) await conntrack.delete(entry)
+  let left = order(missing)
+  let refused = 0
+  // Between a deletion and what stands in its place a packet of the server's may be quicker; twice is rare.
+  for (let tries = 0; left.length > 0 && tries < mostTries; tries++) {
+    for (const { reversed } of left) if (reversed) await conntrack.delete(reversed)
+    const outcomes = await conntrack.insert(left.map(({ wanted }) => wanted))
+    refused += outcomes.filter((outcome) => outcome === 'refused').length
+    const taken: Missing[] = []
+    for (const { wanted } of left.filter((_, i) => outcomes[i] === 'taken')) {
+      const reversed = await conntrack.find('tcp', wanted.reply)
+      if (reversed && keyOf(reversed.original) === keyOf(wanted.reply)) taken.push({ wanted, reversed })
+    }
+    left = taken
   }
   await forgetClosed(
     conntrack,
-    missing.map(({ wanted }) => wanted),
+    missing.map(({ wanted }) => wanted).filter(({ tcpState }) => tcpState === 'established'),
   )
-  return result
+  const turned = missing.filter(({ reversed }) => reversed).length
+  return { entered: missing.length - turned, turned, forgotten: ended.length, refused: refused + left.length }
 }
 
 /** What is still talked in first. */
@@ -61,40 +73,14 @@ function order(missing: readonly Missing[]): Missing[] {
   return [...missing.filter((each) => !isResting(each)), ...missing.filter(isResting).slice(0, mostResting)]
 }
 
-/** @returns false where the connection was there already by then, the right way round. */
-async function place(
-  conntrack: Conntrack,
-  wanted: NewConntrackEntry,
-  reversed: ConntrackEntry | undefined,
-): Promise<boolean> {
-  let inTheWay = reversed
-  for (let tries = 0; tries < mostTries; tries++) {
-    if (inTheWay) await conntrack.delete(inTheWay)
-    if (await conntrack.insert(wanted)) return true
-    inTheWay = undefined
-    // Picked up meanwhile: from the client's packet, or from the server's.
-    const destination = { address: wanted.reply.destination, port: wanted.reply.destinationPort }
-    await conntrack.walk({ protocol: 'tcp', destination }, (entry) => {
-      if (isUntranslated(entry) && keyOf(entry.original) === keyOf(wanted.reply)) inTheWay = entry
-    })
-    if (!inTheWay) return false
-  }
-  return false
-}
-
 /** What was closed between the look at the sockets and its entry would stay established for days. */
-async function forgetClosed(conntrack: Conntrack, placed: readonly NewConntrackEntry[]): Promise<void> {
-  const lasting = placed.filter((entry) => entry.tcpState === 'established')
+async function forgetClosed(conntrack: Conntrack, lasting: readonly NewConntrackEntry[]): Promise<void> {
   if (lasting.length === 0) return
   const living = new Set((await connectedSockets()).map(socketKey))
-  for (const entry of lasting) {
-    if (living.has(keyOf(entry.reply))) continue
-    const doomed: ConntrackEntry[] = []
-    const destination = { address: entry.original.destination, port: entry.original.destinationPort }
-    await conntrack.walk({ protocol: 'tcp', destination }, (found) => {
-      if (found.tcpState === 'established' && keyOf(found.reply) === keyOf(entry.reply)) doomed.push(found)
-    })
-    for (const found of doomed) await conntrack.delete(found)
+  for (const { reply } of lasting) {
+    if (living.has(keyOf(reply))) continue
+    const found = await conntrack.find('tcp', reply)
+    if (found?.tcpState === 'established') await conntrack.delete(found)
   }
 }
 

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises'
 import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
 import type { Protocol } from '../../proto/model/host-spec.js'
 import { addressFamily, bytesToIp, ipToBytes } from './ip-bytes.js'
-import { isErrno, type Netlink, netlinkProtocol, openRaw } from './netlink.js'
+import { isErrno, mostAtOnce, type Netlink, netlinkProtocol, openRaw } from './netlink.js'
 import { attribute, flag, nest, u8, u16be, u32be } from './netlink-message.js'
 
 /** One direction of a connection, ports as numbers. */
@@ -78,11 +78,13 @@ export interface Conntrack {
   walk(filter: ConntrackFilter, visit: (entry: ConntrackEntry) => void): Promise<void>
   /** @returns false where the entry (by tuple, zone and id) was gone already. */
   delete(entry: ConntrackEntry): Promise<boolean>
+  /** The entry that has this tuple in one of its directions, without zones. */
+  find(protocol: Protocol, tuple: Tuple): Promise<ConntrackEntry | undefined>
   /**
-   * Puts an entry in, as if the kernel had picked it up in its middle: without a look at sequence numbers.
-   * @returns false where one of its tuples has an entry already.
+   * Puts entries in, as if the kernel had picked them up in their middle: without a look at sequence numbers.
+   * @returns for each: 'taken' where one of its tuples has an entry, 'refused' where the table is full
    */
-  insert(entry: NewConntrackEntry): Promise<boolean>
+  insert(entries: readonly NewConntrackEntry[]): Promise<('in' | 'taken' | 'refused')[]>
   close(): void
 }
 
@@ -151,14 +153,25 @@ class NetlinkConntrack implements Conntrack {
     }
   }
 
-  async insert(entry: NewConntrackEntry): Promise<boolean> {
+  async find(protocol: Protocol, tuple: Tuple): Promise<ConntrackEntry | undefined> {
+    const start = header(addressFamily(familyOf(tuple.source)))
     try {
-      await this.netlink.request(message.new, encodeNew(entry), flag.create | flag.excl)
-      return true
+      const asked = Buffer.concat([start, encodeTuple(cta.original, protocol, tuple, 0)])
+      const [reply] = await this.netlink.request(message.get, asked)
+      return reply && decodeEntry(reply.payload)
     } catch (error) {
-      if (isErrno(error, 'EEXIST')) return false
+      if (isErrno(error, 'ENOENT')) return undefined
       throw error
     }
+  }
+
+  async insert(entries: readonly NewConntrackEntry[]): Promise<('in' | 'taken' | 'refused')[]> {
+    const results: (string | null)[] = []
+    for (let start = 0; start < entries.length; start += mostAtOnce) {
+      const payloads = entries.slice(start, start + mostAtOnce).map(encodeNew)
+      results.push(...(await this.netlink.requestAll(message.new, payloads, flag.create | flag.excl)))
+    }
+    return results.map((errno) => (errno === null ? 'in' : errno === 'EEXIST' ? 'taken' : 'refused'))
   }
 
   close(): void {
@@ -229,6 +242,8 @@ const pickedUp = 0x2 | 0x8
 function encodeNew({ family, original, reply, mark, tcpState, timeout }: NewConntrackEntry): Buffer {
   // struct nf_ct_tcp_flags: flags, mask.
   const flags = Buffer.from([pickedUp, pickedUp])
+  const state = attribute(tcpInfo.state, u8(tcpStates.indexOf(tcpState)))
+  const seen = [state, attribute(tcpInfo.originalFlags, flags), attribute(tcpInfo.replyFlags, flags)]
   return Buffer.concat([
     header(addressFamily(family)),
     encodeTuple(cta.original, 'tcp', original, 0),
@@ -236,15 +251,7 @@ function encodeNew({ family, original, reply, mark, tcpState, timeout }: NewConn
     attribute(cta.status, u32be(status.seenReply | status.assured | status.confirmed)),
     attribute(cta.timeout, u32be(timeout)),
     attribute(cta.mark, u32be(mark)),
-    nest(
-      cta.protoInfo,
-      nest(
-        tcpInfo.tcp,
-        attribute(tcpInfo.state, u8(tcpStates.indexOf(tcpState))),
-        attribute(tcpInfo.originalFlags, flags),
-        attribute(tcpInfo.replyFlags, flags),
-      ),
-    ),
+    nest(cta.protoInfo, nest(tcpInfo.tcp, ...seen)),
   ])
 }
 

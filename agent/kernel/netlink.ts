@@ -42,6 +42,11 @@ export interface Netlink {
    */
   request(type: number, payload: Buffer, flags?: number): Promise<NetlinkMessage[]>
   /**
+   * Many requests of one type in one datagram, for thousands of small changes: at most `mostAtOnce`.
+   * @returns the name of the errno of each, or null where it was done
+   */
+  requestAll(type: number, payloads: readonly Buffer[], flags?: number): Promise<(string | null)[]>
+  /**
    * A dump, whole. One that changed under our hands (NLM_F_DUMP_INTR) is asked for again.
    * @throws NetlinkError; 'EINTR' where it never stood still.
    */
@@ -74,8 +79,16 @@ const dumpAttempts = 10
  */
 const readSize = 32_768
 
+/** Each may be answered by an error that repeats it: all of them must fit into the receive buffer (208 KiB by default). */
+export const mostAtOnce = 100
+
 interface Pending {
+  /** Of the first message, where there are several. */
+  first: number
+  /** Of the last one, whose answer ends it. */
   seq: number
+  /** The kernel answers an error to one before the last, counted from 0. */
+  fail: (index: number, errno: string) => void
   request: string
   each: (message: NetlinkMessage) => void
   settle: (error: Error | null) => void
@@ -120,6 +133,31 @@ class SerialNetlink implements Netlink {
     return replies
   }
 
+  async requestAll(type: number, payloads: readonly Buffer[], flags = 0): Promise<(string | null)[]> {
+    const results: (string | null)[] = payloads.map(() => null)
+    if (payloads.length === 0) return results
+    const last = payloads.length - 1
+    const work = this.tail.then(() =>
+      this.exchange(
+        type,
+        flag.request | flag.ack | flags,
+        payloads,
+        () => {},
+        (index, errno) => {
+          results[index] = errno
+        },
+      ),
+    )
+    this.tail = work.catch(() => {})
+    try {
+      await work
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || error.errno === 'ETIMEDOUT') throw error
+      results[last] = error.errno
+    }
+    return results
+  }
+
   async dump(type: number, payload: Buffer): Promise<NetlinkMessage[]> {
     for (let attempt = 0; attempt < dumpAttempts; attempt += 1) {
       const messages: NetlinkMessage[] = []
@@ -159,7 +197,7 @@ class SerialNetlink implements Netlink {
     payload: Buffer,
     each: (message: NetlinkMessage) => void,
   ): Promise<void> {
-    const result = this.tail.then(() => this.exchange(type, flags, payload, each))
+    const result = this.tail.then(() => this.exchange(type, flags, [payload], each))
     this.tail = result.catch(() => {})
     return result
   }
@@ -167,13 +205,16 @@ class SerialNetlink implements Netlink {
   private exchange(
     type: number,
     flags: number,
-    payload: Buffer,
+    payloads: readonly Buffer[],
     each: (message: NetlinkMessage) => void,
+    fail: (index: number, errno: string) => void = () => {},
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.fault) return reject(this.fault)
-      this.seq = (this.seq % 0xffffffff) + 1
-      const seq = this.seq
+      // So many numbers in a row, without a wrap in between.
+      const first = (this.seq > 0xffffffff - payloads.length ? 0 : this.seq) + 1
+      const seq = first + payloads.length - 1
+      this.seq = seq
       const request = `netlink message ${type}`
       const timer = setTimeout(() => settle(new NetlinkError('ETIMEDOUT', request)), answerTimeout)
       const settle = (error: Error | null): void => {
@@ -183,9 +224,14 @@ class SerialNetlink implements Netlink {
         if (error) reject(error)
         else resolve()
       }
-      this.pending = { seq, request, each, settle }
+      this.pending = { first, seq, request, each, fail, settle }
       this.socket.ref()
-      this.socket.send(encodeMessage({ type, flags, seq, payload }), undefined, (error) => {
+      const messages = payloads.map((payload, i) => {
+        // Of several only the last is acknowledged; what fails is told of in any case.
+        const own = i === payloads.length - 1 ? flags : flags & ~flag.ack
+        return encodeMessage({ type, flags: own, seq: first + i, payload })
+      })
+      this.socket.send(Buffer.concat(messages), undefined, (error) => {
         if (!error) return
         setImmediate(() => this.pending?.seq === seq && settle(error))
       })
@@ -218,13 +264,17 @@ class SerialNetlink implements Netlink {
   private take(message: NetlinkMessage): void {
     const pending = this.pending
     // A late answer to a request that timed out.
-    if (!pending || message.seq !== pending.seq) return
+    if (!pending || message.seq < pending.first || message.seq > pending.seq) return
     if (message.type !== control.error && message.type !== control.done) {
       pending.each(message)
       return
     }
     // Both begin with a negative errno, 0 for an acknowledgement; a DONE may be empty.
     const errno = message.payload.length >= 4 ? -message.payload.readInt32LE(0) : 0
+    if (message.seq !== pending.seq) {
+      if (errno !== 0) pending.fail(message.seq - pending.first, errnoName(errno))
+      return
+    }
     pending.settle(errno === 0 ? null : new NetlinkError(errnoName(errno), pending.request))
   }
 }
