@@ -166,8 +166,9 @@ export class Host {
     return this.alone(async () => {
       const { trial, confirmed } = this.ledger.current
       if (trial?.spec.generation === generation) {
-        clearTimeout(this.timer)
+        // What can't be written is not confirmed: the timer must go on.
         await this.ledger.save({ confirmed: trial.spec, trial: null })
+        clearTimeout(this.timer)
         this.events.log('confirmed', { generation })
       } else if (confirmed?.generation !== generation) {
         throw new FleetmoveError('rolled-back', {
@@ -248,11 +249,19 @@ export class Host {
   private async undo(reason: string): Promise<Step[]> {
     clearTimeout(this.timer)
     const { trial, confirmed } = this.ledger.current
-    // The ledger forgets the trial first: an agent that dies now goes on undoing when it starts again.
-    await this.ledger.save({ trial: null })
+    // The ledger forgets the trial first: an agent that dies now goes on undoing when it starts again. So does one
+    // whose disk takes nothing any more, since it finds a trial whose time is over.
+    const unsaved = await this.ledger.saveIfPossible({ trial: null })
     if (trial) this.expired = trial.spec.generation
-    const steps = await this.converge(confirmed)
-    this.events.log('undone', { reason, steps: steps.map(describeStep) })
+    const steps = await converge(
+      this.kernel,
+      confirmed ?? nothing(this.spec),
+      this.ledger.current.found,
+      async (found) => {
+        if (!isDeepStrictEqual(found, this.ledger.current.found)) await this.ledger.saveIfPossible({ found })
+      },
+    )
+    this.events.log('undone', { reason, steps: steps.map(describeStep), ...(unsaved && { unsaved: unsaved.message }) })
     return steps
   }
 

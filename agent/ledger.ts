@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec } from '../proto/model/host-spec.js'
@@ -42,8 +42,9 @@ export class Ledger {
   static async open(path: string): Promise<Ledger> {
     let text: string
     try {
-      text = await readFile(path, 'utf8')
+      text = await readOwn(path)
     } catch (cause) {
+      if (cause instanceof FleetmoveError) throw cause
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return new Ledger(path, empty)
       throw new FleetmoveError('ledger', {
         message: `can't read ${path}: ${(cause as Error).message}`,
@@ -98,10 +99,43 @@ export class Ledger {
     this.body = body
   }
 
+  /**
+   * For what must go on whether or not the disk takes it: `current` has changed in any case, and the next save
+   * that succeeds writes that, too.
+   * @returns why it isn't on disk; null where it is.
+   */
+  async saveIfPossible(change: Partial<LedgerBody>): Promise<FleetmoveError | null> {
+    try {
+      await this.save(change)
+      return null
+    } catch (error) {
+      this.body = { ...this.body, ...change }
+      return error as FleetmoveError
+    }
+  }
+
   /** Removes the file; afterwards this is an empty ledger. */
   async forget(): Promise<void> {
     await rm(this.path, { force: true })
     this.body = empty
+  }
+}
+
+/** The file's text, where nobody but this user can have written it. */
+async function readOwn(path: string): Promise<string> {
+  // O_NONBLOCK: a pipe of that name must not hang the agent.
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    const { uid, mode } = await file.stat()
+    if (uid !== process.geteuid!() || (mode & 0o022) !== 0) {
+      throw new FleetmoveError('ledger', {
+        message: `${path} may have been written by others: it belongs to user ${uid} and has mode 0${(mode & 0o777).toString(8)}`,
+        hint: `look at it and at who changed it; if it is sound: chown root: ${path} && chmod 600 ${path}`,
+      })
+    }
+    return await file.readFile('utf8')
+  } finally {
+    await file.close()
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Host } from '../../../agent/host.js'
@@ -217,6 +217,52 @@ describe('Host', () => {
       const before = await state()
       expect((await errorOf(host.leave(5))).code).toBe('stale')
       expect(await state()).toEqual(before)
+    })
+  })
+
+  describe('when the disk takes nothing any more', () => {
+    const fill = (): void => void mkdirSync(join(`${path}.new`, 'in the way'), { recursive: true })
+    const free = (): void => rmSync(`${path}.new`, { recursive: true })
+    const undone = (): Promise<void> => until(() => log.some((line) => line.startsWith('undone')))
+
+    it('applies nothing', async () => {
+      const before = await state()
+      fill()
+      expect((await errorOf(host.apply(forwarding(1), 1000))).code).toBe('ledger')
+      expect(await state()).toEqual(before)
+      expect([host.trial, host.generation]).toEqual([null, 0])
+    })
+
+    it('confirms nothing, and undoes in time all the same', async () => {
+      const before = await state()
+      await host.apply(forwarding(1), 1000)
+      fill()
+      expect((await errorOf(host.confirm(1))).code).toBe('ledger')
+      expect(host.trial?.spec).toEqual(forwarding(1))
+      await jest.advanceTimersByTimeAsync(1000)
+      await undone()
+      expect(await state()).toEqual(before)
+      expect([host.trial, host.spec]).toEqual([null, null])
+      // A restart knows no better than the disk, on which the trial's time is over.
+      jest.setSystemTime(Date.now() + 1000)
+      free()
+      await (await start()).restore()
+      expect(await state()).toEqual(before)
+      expect([host.trial, host.confirmed]).toEqual([null, null])
+    })
+
+    it('writes what it could not write then with the next change', async () => {
+      await host.apply(forwarding(1), 1000)
+      fill()
+      await jest.advanceTimersByTimeAsync(1000)
+      await undone()
+      free()
+      await host.apply(forwarding(2), longEnough)
+      await host.confirm(2)
+      const applied = await state()
+      await (await start()).restore()
+      expect([host.trial, host.confirmed]).toEqual([null, forwarding(2)])
+      expect(await state()).toEqual(applied)
     })
   })
 

@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
 import {
+  chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -104,6 +107,23 @@ describe('Ledger', () => {
       expect(error.message).toMatch(message)
       expect(error.hint).toContain('move it away')
       expect(readFileSync(path, 'utf8')).toBe(text)
+    })
+
+    it('a file that others can have written, or a link to one', async () => {
+      await saved()
+      chmodSync(path, 0o620)
+      expect((await errorOf(Ledger.open(path))).message).toContain('may have been written by others')
+      chmodSync(path, 0o600)
+      renameSync(path, `${path}.real`)
+      symlinkSync(`${path}.real`, path)
+      expect((await errorOf(Ledger.open(path))).message).toContain('ELOOP')
+    })
+
+    it('a file of another user', async () => {
+      if (process.getuid?.() !== 0) return console.warn('Skipped: only root can give a file away')
+      await saved()
+      chownSync(path, 65534, 65534)
+      expect((await errorOf(Ledger.open(path))).message).toContain('belongs to user 65534')
     })
 
     it('a directory', async () => {
