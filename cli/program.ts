@@ -42,7 +42,7 @@ export function buildProgram(): Command {
     .showHelpAfterError('(fleetmove --help lists the commands)')
   program.addHelpText(
     'after',
-    '\nA move: fleetmove up, change DNS at leisure, fleetmove advance, wait, fleetmove finalize.\nPractise first: fleetmove lab up\n\nExit codes: 0 done, 1 error, 2 changes pending, 3 rolled back, 4 locked, 5 verification failed, 6 waiting on a gate, 64 bad usage.',
+    '\nA move: fleetmove plan, fleetmove up, change DNS at leisure, fleetmove advance, wait, fleetmove finalize.\nPractise first: fleetmove lab up\n\nExit codes: 0 done, 1 error, 2 changes pending, 3 rolled back, 4 locked, 5 verification failed, 6 waiting on a gate, 64 bad usage.',
   )
 
   addInit(program)

@@ -14,8 +14,8 @@ export function lineDiff(before: string, after: string): string[] {
   while (tail < most && old[old.length - 1 - tail] === young[young.length - 1 - tail]) tail++
   const changed = between(old.slice(head, old.length - tail), young.slice(head, young.length - tail))
   if (changed.length === 0) return []
-  const same = (lines: string[]): string[] => lines.map((line) => ` ${line}`)
-  return shortened([...same(old.slice(0, head)), ...changed, ...same(old.slice(old.length - tail))])
+  const plain = (lines: string[]): string[] => lines.map((line) => ` ${line}`)
+  return shortened([...plain(old.slice(0, head)), ...changed, ...plain(old.slice(old.length - tail))])
 }
 
 const linesOf = (text: string): string[] => (text === '' ? [] : text.replace(/\n$/, '').split('\n'))
@@ -46,6 +46,8 @@ function between(old: string[], young: string[]): string[] {
   return lines
 }
 
+const same = (lines: number): string => (lines === 1 ? '@@ a line as it is' : `@@ ${lines} lines as they are`)
+
 function shortened(lines: readonly string[]): string[] {
   const near = new Set(
     lines.flatMap((line, i) =>
@@ -56,10 +58,10 @@ function shortened(lines: readonly string[]): string[] {
   let left = 0
   for (const [i, line] of lines.entries()) {
     if (near.has(i)) {
-      if (left > 0) kept.push(`@@ ${left} lines as they are`)
+      if (left > 0) kept.push(same(left))
       left = 0
       kept.push(line)
     } else left++
   }
-  return left > 0 ? [...kept, `@@ ${left} lines as they are`] : kept
+  return left > 0 ? [...kept, same(left)] : kept
 }

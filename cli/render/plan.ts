@@ -176,7 +176,8 @@ function diffs({ ruleset, files }: PlannedHostSteps, style: Style): string {
 function verdict(plan: FleetPlan, say: Say, saved: string | undefined): string {
   if (plan.problems.length > 0)
     return `\n${say.style('red', 'Not like this')}: ${plan.problems.length === 1 ? 'one thing stands' : `${plan.problems.length} things stand`} in the way. Nothing was changed.\n`
-  if (!plan.pending) return '\nNothing to do: everything stands as fleet.yaml says.\n'
+  if (!plan.pending)
+    return `\nNothing to do: ${plan.services.length === 0 ? 'every service has been moved and finalized' : 'everything stands as fleet.yaml says'}.\n`
   const open =
     plan.unknown.length > 0
       ? `\n${wrap(`What comes after that is in the ledger of the agent on ${plan.unknown.join(' and ')}, which doesn't run: \`up\` starts it, and it goes on where it was.`, 80, '', '')}\n`

@@ -131,10 +131,13 @@ const cases: Record<string, { plan: FleetPlan; verbose?: true; width?: number; s
       paths: [],
       tunnels: [{ ...base.tunnels[0]!, why: 'it stands already' }],
       hosts: [host('old', { agent: 'runs', generation: 7 }), host('probe1', { vantage: true, agent: 'runs' })],
-      services: [],
+      services: base.services.slice(0, 1),
       phases: [],
     },
     width: 120,
+  },
+  finalized: {
+    plan: { ...base, pending: false, hosts: [host('old')], paths: [], tunnels: [], services: [], phases: [] },
   },
   'in-the-way': {
     plan: {

@@ -51,7 +51,7 @@ test('each change is planned as it will be made when those before it stand', asy
         expect(foreseen[i]!.steps.map(describeStep).sort()).toEqual(made.map(describeStep).sort())
       }
     }),
-    { numRuns: 50 },
+    { numRuns: 25 },
   )
 }, 60_000)
 
