@@ -35,6 +35,8 @@ export interface ServiceLine extends IngressRates {
   active: Name
   from: Name
   to: Name
+  /** Clients that `to` answers already: a share of all, and named ones. Absent unless it is a canary. */
+  canary?: { percent: number; prefixes: readonly string[] }
   /** Connections opened since `up`: by the address of the host that forwards, and by the active host's own. */
   forwarded: number
   served: number
@@ -69,7 +71,7 @@ export function status(
     )
     const entries = await readJournal(world.fleet)
     const services = selectServices(world.fleet, names).map((service): ServiceLine => {
-      const { stage, active, paused } = world.states.get(service.name)!
+      const { stage, active, paused, canary } = world.states.get(service.name)!
       const forwarder = active === service.from ? service.to : service.from
       const finalized = stage === 'planned' && lastStage(entries, service.name) === 'finalized'
       const of = (host: Name) => replies.get(host)?.services.find((each) => each.name === service.name)
@@ -79,6 +81,7 @@ export function status(
         active: finalized ? service.to : active,
         from: service.from,
         to: service.to,
+        ...(canary ? { canary: { percent: canary.perMille / 10, prefixes: canary.prefixes } } : {}),
         forwarded: of(forwarder)?.forwarded ?? 0,
         served: of(active)?.served ?? 0,
         ...ingressRates(of(service.from), of(service.to)),

@@ -100,7 +100,7 @@ function serviceTable(unsorted: readonly ServiceLine[], page: Page): string[] {
   return fittedTable(
     [
       { title: 'SERVICE', cells: cells(({ name }) => name), least: 12 },
-      { title: 'STAGE', cells: cells(({ stage }) => stageText(stage, page.style)) },
+      { title: 'STAGE', cells: cells((line) => stageText(line, page.style)) },
       { title: 'ON', cells: cells(({ active }) => active), least: 8 },
       { title: 'OLD/s', cells: cells(({ byOld }) => rate(byOld)), right: true },
       { title: 'NEW/s', cells: cells(({ byNew }) => rate(byNew)), right: true },
@@ -123,8 +123,13 @@ function serviceTable(unsorted: readonly ServiceLine[], page: Page): string[] {
   )
 }
 
-export const stageText = (stage: Stage, style: Style): string =>
-  stage === 'moving' ? style('yellow', stage) : stage === 'moved' ? style('green', stage) : stage
+/** With the share of clients that a canary's new host has. */
+export const stageText = ({ stage, canary }: Pick<ServiceLine, 'stage' | 'canary'>, style: Style): string => {
+  const named = canary && canary.prefixes.length > 0 ? [`${canary.prefixes.length} named`] : []
+  const share = canary && (canary.percent > 0 || named.length === 0) ? [`${canary.percent} %`] : []
+  const text = [stage, ...share, ...named].join(' ')
+  return stage === 'moving' ? style('yellow', text) : stage === 'moved' ? style('green', text) : text
+}
 
 /** `ok 3m`, `FAILED 3m`: how old the last proof is. */
 export function proofText(proof: ServiceLine['lastProof'], { style, now }: Pick<Page, 'style' | 'now'>): string {

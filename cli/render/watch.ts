@@ -62,7 +62,7 @@ function columnsOf(services: readonly WatchedService[], length: number, now: num
     )
   return [
     { title: 'SERVICE', cells: cells(({ name }) => name), least: 8 },
-    { title: 'STAGE', cells: cells(({ stage }) => stageText(stage, style)) },
+    { title: 'STAGE', cells: cells((line) => stageText(line, style)) },
     { title: 'ON', cells: cells(({ active }) => active), least: 6 },
     {
       title: 'OLD/s',

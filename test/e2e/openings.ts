@@ -10,6 +10,17 @@ export interface Openings {
   failed: { error: string; at: number }[]
   /** From the first SYN to the first byte heard, in ms, ascending. */
   waits: number[]
+  /** Each of them, where `sources` were given. */
+  openings?: Opening[]
+}
+
+export interface Opening {
+  /** When it began, in ms since 1970. */
+  at: number
+  ms: number
+  error: string
+  from: string
+  heard: string
 }
 
 export interface OpeningsOptions {
@@ -20,6 +31,8 @@ export interface OpeningsOptions {
   say?: string
   /** So many bytes must come back; 0: it is enough to be connected. */
   hear?: number
+  /** Addresses of the client, one after the other; each target is called from those of its family. */
+  sources?: readonly string[]
 }
 
 /** @returns a function that ends the load and tells how it went. */
