@@ -49,6 +49,7 @@ export const testPrograms = {
   rsync: 'rsync',
   script: 'bsdutils',
   socat: 'socat',
+  ufw: 'ufw',
   vsftpd: 'vsftpd',
 }
 

@@ -25,9 +25,15 @@ export interface Plan {
   found: Found
 }
 
-export async function plan(kernel: Kernel, spec: HostSpec, found: Found): Promise<Plan> {
+/** @param measured UDP ports on which the path to a peer is being measured */
+export async function plan(
+  kernel: Kernel,
+  spec: HostSpec,
+  found: Found,
+  measured: readonly number[] = [],
+): Promise<Plan> {
   const observed = await observeAll(kernel)
-  const desired = derive(spec, observed, found)
+  const desired = derive(spec, observed, found, measured)
   return { desired, ...difference(desired, observed, found) }
 }
 

@@ -35,6 +35,10 @@ export interface MendOptions {
 }
 
 export class Host {
+  /** UDP ports on which the path to a peer is being measured. */
+  private readonly measured: number[] = []
+  /** Rules of ours stand where no event tells of changes: iptables-legacy's. */
+  silent = false
   private queue: Promise<unknown> = Promise.resolve()
   private timer: NodeJS.Timeout | undefined
   /** Generation of the last trial that ran out; 0: none since the start. */
@@ -73,10 +77,12 @@ export class Host {
       }
       if (trial) this.schedule(trial.deadline)
       // Also with nothing confirmed: an agent that died while it undid the first spec must end that.
-      if (trial || confirmed || this.ledger.current.generation > 0) {
-        const steps = await this.converge(this.spec)
-        if (steps.length > 0) this.events.log('kernel put back to the ledger', { steps: steps.map(describeStep) })
-      }
+      // Without either there can be what let a path be measured.
+      const steps =
+        trial || confirmed || this.ledger.current.generation > 0
+          ? await this.converge(this.spec)
+          : await this.adjustFirewalls()
+      if (steps.length > 0) this.events.log('kernel put back to the ledger', { steps: steps.map(describeStep) })
     })
   }
 
@@ -95,6 +101,34 @@ export class Host {
     }
   }
 
+  /**
+   * Lets a peer measure the path on this UDP port, through other firewalls of this host.
+   * @returns what ends that
+   */
+  async letMeasure(port: number): Promise<() => Promise<void>> {
+    const adjust = (): Promise<unknown> => this.alone(() => this.adjustFirewalls())
+    this.measured.push(port)
+    const end = async (): Promise<void> => {
+      this.measured.splice(this.measured.indexOf(port), 1)
+      await adjust()
+    }
+    try {
+      await adjust()
+    } catch (error) {
+      await end().catch(() => undefined)
+      throw error
+    }
+    return end
+  }
+
+  private async adjustFirewalls(): Promise<Step[]> {
+    const { found } = this.ledger.current
+    const { steps } = await plan(this.kernel, this.spec ?? nothing(null), found, this.measured)
+    const due = steps.filter((step) => step.do === 'add-firewall-rule' || step.do === 'remove-firewall-rule')
+    for (const step of due) await this.kernel.perform(step)
+    return due
+  }
+
   /** The steps that would mend what something else has changed since. */
   async drift(): Promise<Step[]> {
     return this.alone(async () =>
@@ -109,7 +143,8 @@ export class Host {
   mend({ leave, before }: MendOptions): Promise<Step[]> {
     return this.alone(async () => {
       if (!this.spec) return []
-      const { steps, found } = await plan(this.kernel, this.spec, this.ledger.current.found)
+      const { steps, found, desired } = await plan(this.kernel, this.spec, this.ledger.current.found, this.measured)
+      this.silent = desired.firewall.some(({ place }) => place.by === 'iptables' && !place.command.endsWith('-nft'))
       const due = steps.filter((step) => !leave(step))
       if (due.length > 0) await this.keep(found)
       for (const step of due) {

@@ -10,6 +10,7 @@ import { requests } from './requests.js'
 
 /** Everything that changes the host or what runs on it. What only looks, and probes, needs no lock. */
 const changing: readonly (keyof AgentServer)[] = [
+  'reflect',
   'apply',
   'confirm',
   'revert',

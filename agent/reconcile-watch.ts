@@ -20,6 +20,12 @@ const ip = ['ip', '-o', 'monitor', 'link', 'address', 'route', 'rule', 'netconf'
 const relevantIp =
   /\bfmw?\d|\b(lookup|table) 5[12]\d\d\b|^(Deleted )?(blackhole )?default\b|^(Deleted )?\d+: \S+ *<|\b(rp_filter|forwarding) |^(Deleted )?5180:/m
 const relevantNft = /\bfleetmove\b/
+/**
+ * Chains, rules and tables of other firewalls, old and new: they may drop what is ours from now on, or have
+ * lost a rule of ours. Not those that only translate: Kubernetes changes them all day.
+ */
+const foreign = ['nft', 'monitor', 'ruleset'] as const
+const relevantForeign = /^\S+ (table|chain|rule) (ip6?|inet) (?!fleetmove\b|nat\b|mangle\b|raw\b)/m
 
 const restartMs = 10_000
 
@@ -31,7 +37,11 @@ export interface Watch {
 
 /** @param onChange called often, and also for changes that don't concern us */
 export function watchKernel(onChange: () => void): Watch {
-  const watchers = [new Watcher(ip, relevantIp, onChange), new Watcher(nft, relevantNft, onChange)]
+  const watchers = [
+    new Watcher(ip, relevantIp, onChange),
+    new Watcher(nft, relevantNft, onChange),
+    new Watcher(foreign, relevantForeign, onChange),
+  ]
   return {
     get blind() {
       return watchers.flatMap(({ problem }) => problem ?? [])

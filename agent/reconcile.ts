@@ -19,12 +19,15 @@ const settleMs = 50
 const pauseMs = 400
 /** For what nothing tells of: accept_ra, a process that ends without a word, a watch that is missing. */
 const pollMs = 30_000
+/** For iptables-legacy, which tells nobody of changes, while rules of ours stand there. */
+const silentMs = 800
 
 export class Reconciler {
   mended: Mended = { times: 0, lastAt: 0, steps: [] }
   private readonly fights = new Fights()
   private readonly poll: NodeJS.Timeout
   private timer: NodeJS.Timeout | undefined
+  private again: NodeJS.Timeout | undefined
   private lookedAt = Number.NEGATIVE_INFINITY
   private looking = false
   private noticed = false
@@ -32,7 +35,7 @@ export class Reconciler {
   private lastFailure = ''
 
   constructor(
-    private readonly host: Pick<Host, 'mend'>,
+    private readonly host: Pick<Host, 'mend' | 'silent'>,
     private readonly log: (message: string, detail?: Record<string, unknown>) => void,
   ) {
     this.poll = setInterval(() => this.notice(), pollMs)
@@ -57,6 +60,7 @@ export class Reconciler {
     this.closed = true
     clearInterval(this.poll)
     clearTimeout(this.timer)
+    clearTimeout(this.again)
   }
 
   private async look(): Promise<void> {
@@ -79,6 +83,13 @@ export class Reconciler {
       this.lookedAt = performance.now()
     }
     if (this.noticed) this.notice()
+    else if (this.host.silent) this.lookAgain()
+  }
+
+  private lookAgain(): void {
+    clearTimeout(this.again)
+    this.again = setTimeout(() => this.notice(), silentMs)
+    this.again.unref()
   }
 
   /** Steps that fail count as well, or a hopeless one would be tried for ever. */

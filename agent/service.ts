@@ -88,13 +88,18 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
     })),
     reflect: streaming(async (request: wire.ReflectRequest, send: (event: wire.ReflectEvent) => void, signal) => {
       const { port, token } = decode('reflect', requests.reflect, request)
-      await reflect({
-        port,
-        token,
-        signal,
-        onReady: () => send({ ready: true, from: '', bytes: 0 }),
-        onDatagram: (from, bytes) => send({ ready: false, from, bytes }),
-      })
+      const end = await host.letMeasure(port)
+      try {
+        await reflect({
+          port,
+          token,
+          signal,
+          onReady: () => send({ ready: true, from: '', bytes: 0 }),
+          onDatagram: (from, bytes) => send({ ready: false, from, bytes }),
+        })
+      } finally {
+        await end()
+      }
     }),
     measurePath: unary(async (request: wire.MeasurePathRequest) =>
       measurePath(decode('measurePath', requests.measurePath, request)),

@@ -60,11 +60,8 @@ const diskOf = ({ disk }: HostFacts): Record<string, number> => ({
   ...(disk.varLibKib === undefined ? {} : { '/var/lib': disk.varLibKib }),
 })
 
-const firewallsOf = ({ forwarding }: HostFacts): string[] =>
-  forwarding.drops.map(({ by, table, chain }) => {
-    const what = by === 'nft' ? `nftables chain ${chain} of ${table}` : `${by} ${chain}`
-    return `${what} drops what is forwarded${forwarding.allowed.includes(by) ? ', but lets ours pass' : ''}`
-  })
+const firewallsOf = ({ policyDrops }: HostFacts): string[] =>
+  policyDrops.map((chain) => `${chain} drops what no rule lets in`)
 
 function warningsOf({ clock, conntrack }: Pick<PlannedHost, 'clock' | 'conntrack'>): string[] {
   const warnings: string[] = []

@@ -1,5 +1,4 @@
 /** What stands in the way on hosts, before anything is changed anywhere: all of it, on all of them, at once. */
-import { familyOf } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Fleet } from './config/fleet.js'
 import { copiesData } from './data.js'
@@ -22,8 +21,7 @@ export function hostProblems(fleet: Fleet, sites: readonly Site[]): FleetmoveErr
     const host = fleet.hosts.get(name)
     const tunnels = links.filter(({ left, right }) => left === name || right === name).length
     if (!host || tunnels === 0) return []
-    const families = [...new Set(host.addresses.map((address) => familyOf(address.public)))]
-    return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels, families })
+    return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels })
   })
   return [...preflight(hosts, links), ...clashes].map(
     ({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint }),

@@ -1,7 +1,14 @@
 import type { RouteSpec } from '../plan/desired.js'
+import { additionText } from '../plan/firewall/addition.js'
+import { describeAllow } from '../plan/firewall/allow.js'
+import type { Place } from '../plan/firewall/chain.js'
 import { routeProtocol, table } from '../plan/own.js'
 import type { Step, StepKind, StepOf } from './step.js'
 
+const chainOf = (place: Place): string =>
+  place.by === 'iptables'
+    ? `chain ${place.chain} of ${place.command}`
+    : `chain ${place.chain} of the nftables table ${place.family} ${place.table}`
 const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`
 const route = (r: RouteSpec): string =>
   `IPv${r.family} ${r.kind === 'blackhole' ? 'blackhole ' : ''}default route${r.via ? ` via ${r.via}` : ''}${r.device ? ` dev ${r.device}` : ''} in table ${r.table}, metric ${r.metric}, protocol ${routeProtocol}`
@@ -27,6 +34,9 @@ const sentences: { [K in StepKind]: (step: StepOf<K>) => string } = {
     `no longer send IPv${r.family} packets marked ${hex(r.mark)}/${hex(r.mask)} to table ${r.table}`,
   'load-ruleset': (s) => `load table inet ${table} (${s.fingerprint}: ${s.chains.length} chains)`,
   'delete-table': () => `delete table inet ${table}`,
+  'add-firewall-rule': ({ rule: { place, allow, before } }) =>
+    `let ${chainOf(place)} pass ${describeAllow(allow)}: ${additionText({ place, allow, before })}`,
+  'remove-firewall-rule': ({ place, comment }) => `take the rule "${comment}" out of ${chainOf(place)}`,
 }
 
 /** One step as a sentence without a full stop, as `plan`, the log and errors show it. */

@@ -4,10 +4,11 @@ import { paths } from '../plan/own.js'
 import { keyFiles } from '../tunnel/key-files.js'
 import { addressPerformers, listAddresses } from './addresses.js'
 import { describeStep } from './describe-step.js'
+import { firewallPerformers, observeFirewalls } from './firewalls.js'
 import type { Kernel } from './kernel.js'
 import { type Link, linkPerformers, listLinks } from './links.js'
 import { type Netlink, NetlinkError, netlinkProtocol, openRaw, openRoute } from './netlink.js'
-import { nftPerformers, observeTable } from './nft.js'
+import { listFamily, nftPerformers, observeTable } from './nft.js'
 import type { Observed, ObservedLink } from './observed.js'
 import { observeProcesses, processPerformers } from './process.js'
 import { listRoutes, routePerformers } from './routes.js'
@@ -47,6 +48,7 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
     ...rulePerformers(netlink),
     ...sysctlPerformers,
     ...nftPerformers(runDirectory),
+    ...firewallPerformers,
     ...wireguardPerformers(options.wireguardKeyFile ?? `${paths.keys}/${keyFiles.wireguard}`),
     ...processPerformers({
       runDirectory,
@@ -63,12 +65,14 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
   }
   return {
     observe: async (sysctls) => {
-      const [byNetlink, table, values] = await Promise.all([
+      const inet = listFamily('inet')
+      const [byNetlink, table, firewalls, values] = await Promise.all([
         observeByNetlink(netlink),
-        observeTable(netfilter),
+        inet.then((text) => observeTable(netfilter, text)),
+        inet.then(observeFirewalls),
         readSysctls(sysctls),
       ])
-      return { ...byNetlink, table, sysctls: values, processes: observeProcesses(runDirectory) }
+      return { ...byNetlink, table, firewalls, sysctls: values, processes: observeProcesses(runDirectory) }
     },
     perform: async (step) => {
       const perform = performers[step.do] as (step: Step) => Promise<void>
@@ -85,7 +89,9 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
   }
 }
 
-async function observeByNetlink(netlink: Netlink): Promise<Omit<Observed, 'table' | 'sysctls' | 'processes'>> {
+async function observeByNetlink(
+  netlink: Netlink,
+): Promise<Omit<Observed, 'table' | 'firewalls' | 'sysctls' | 'processes'>> {
   const links = await listLinks(netlink)
   const nameOf = new Map(links.map((link) => [link.index, link.name]))
   const [addresses, { routes, uplinks }, rules, wireguard] = await Promise.all([

@@ -14,6 +14,16 @@ import { runTool, ToolFailed, ToolMissing } from './tool.js'
 /** Rules that bear the ruleset's fingerprint: nft rewrites text when it lists it, but keeps comments. */
 const fingerprintComment = /^fleetmove:([0-9a-f]+)$/
 
+/** @returns what stands in a family, without the elements of sets; nothing where there is no nft */
+export async function listFamily(family: string): Promise<string> {
+  try {
+    return await runTool('nft', ['-j', '-t', 'list', 'ruleset', family])
+  } catch (error) {
+    if (error instanceof ToolMissing) return '{"nftables":[]}'
+    throw error
+  }
+}
+
 /** The parts of the listing that are read; each object has one key, its kind. */
 interface Listing {
   nftables: {
@@ -25,18 +35,12 @@ interface Listing {
 }
 
 /**
- * All tables of the family are listed, and ours picked out: `list table` of nft 1.0.6 reads every element
+ * All tables of the family are listed (`listFamily`), and ours picked out: `list table` of nft 1.0.6 reads every element
  * of every map from the kernel even when told to be terse (10,000 of them: 34 ms against 4 ms).
  * @returns null where there is no table of ours
  */
-export async function observeTable(netfilter: Netlink): Promise<ObservedTable | null> {
-  let listing: Listing
-  try {
-    listing = JSON.parse(await runTool('nft', ['-j', '-t', 'list', 'ruleset', 'inet'])) as Listing
-  } catch (error) {
-    if (error instanceof ToolMissing) return null
-    throw error
-  }
+export async function observeTable(netfilter: Netlink, inet: string): Promise<ObservedTable | null> {
+  const listing = JSON.parse(inet) as Listing
   if (!listing.nftables.some((item) => item.table?.name === table)) return null
   const found: ObservedTable = {
     ...{ fingerprint: null, chains: [], counters: [], rules: {} },

@@ -1,6 +1,7 @@
 /** What stands in this host's kernel now: what is ours, and what we need to know of the rest. */
 import type { Family, Ip } from '../../proto/model/address.js'
 import type { AddressSpec, RouteSpec, RuleSpec } from '../plan/desired.js'
+import type { ForeignChain } from '../plan/firewall/chain.js'
 
 export interface Observed {
   /** Every link of the namespace. */
@@ -17,6 +18,8 @@ export interface Observed {
   sysctls: Record<string, string>
   table: ObservedTable | null
   wireguard: ObservedWireguard[]
+  /** Chains of other firewalls, with our rules in them. */
+  firewalls: ForeignChain[]
   /** Processes of ours, alive: name → fingerprint of what they were started with. */
   processes: Record<string, string>
 }

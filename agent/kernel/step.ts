@@ -12,6 +12,8 @@ import type {
   VxlanLink,
   WireguardLink,
 } from '../plan/desired.js'
+import type { FirewallRule } from '../plan/firewall/allow.js'
+import type { Place } from '../plan/firewall/chain.js'
 
 export type Step =
   | { do: 'set-sysctl'; key: string; value: string }
@@ -33,6 +35,10 @@ export type Step =
       'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements'
     >)
   | { do: 'delete-table' }
+  /** A rule of ours in another firewall's chain. */
+  | { do: 'add-firewall-rule'; rule: FirewallRule }
+  /** Found again by its comment; by iptables only by its words. */
+  | { do: 'remove-firewall-rule'; place: Place; comment: string; words: string[] }
 
 export type StepKind = Step['do']
 export type StepOf<K extends StepKind> = Extract<Step, { do: K }>

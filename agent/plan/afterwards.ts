@@ -5,6 +5,8 @@
 import type { Observed, ObservedLink, ObservedWireguard } from '../kernel/observed.js'
 import type { Step } from '../kernel/step.js'
 import type { Desired, LinkSpec } from './desired.js'
+import { commentOf } from './firewall/allow.js'
+import { placeKey } from './firewall/firewall-rules.js'
 import { deviceOf, processFingerprint } from './make-room.js'
 import { isOurDevice } from './own.js'
 
@@ -26,6 +28,12 @@ export function afterwards(desired: Desired, observed: Observed, steps: readonly
       elements: desired.ruleset.elements,
     },
     wireguard: links.flatMap(observedWireguard),
+    firewalls: observed.firewalls.map((chain) => ({
+      ...chain,
+      ours: desired.firewall
+        .filter(({ place }) => placeKey(place) === placeKey(chain.place))
+        .map(({ allow }) => ({ comment: commentOf(allow), effective: true, words: [] })),
+    })),
     processes: Object.fromEntries(desired.processes.map((process) => [process.name, processFingerprint(process)])),
   }
 }

@@ -3,14 +3,21 @@ import type { HostSpec } from '../../proto/model/host-spec.js'
 import type { Observed } from '../kernel/observed.js'
 import { piecesOf } from '../tunnel/tunnel.js'
 import type { Desired, RouteSpec, RuleSpec } from './desired.js'
+import { allowances, firewallRules } from './firewall/firewall-rules.js'
 import { isOurDevice, routeMark, routeMask, routeTable, rulePriority } from './own.js'
 import { ruleset } from './ruleset.js'
 import { desiredSysctls, openedDevices } from './sysctls.js'
 
 /**
  * @param found what the ledger keeps of sysctls as they were before us; tells which forwarding is our doing.
+ * @param measured UDP ports on which the path to a peer is being measured
  */
-export function derive(spec: HostSpec, observed: Observed, found: Readonly<Record<string, string>>): Desired {
+export function derive(
+  spec: HostSpec,
+  observed: Observed,
+  found: Readonly<Record<string, string>>,
+  measured: readonly number[] = [],
+): Desired {
   const pieces = spec.tunnels.map((tunnel) => ({ tunnel, ...piecesOf(tunnel) }))
   const devices = new Map(pieces.map((piece) => [piece.tunnel.index, piece.device]))
   const uplinks = uplinkDevices(spec, observed)
@@ -22,6 +29,10 @@ export function derive(spec: HostSpec, observed: Observed, found: Readonly<Recor
     routes: pieces.flatMap((piece) => tunnelRoutes(piece.tunnel, piece.device, piece.layer)),
     rules: pieces.flatMap((piece) => tunnelRules(piece.tunnel.index)),
     sysctls: desiredSysctls({ spec, ...settings }),
+    firewall: firewallRules(
+      [...allowances(spec), ...measured.map((port) => ({ kind: 'measure' as const, port }))],
+      observed.firewalls,
+    ),
     ruleset:
       spec.tunnels.length === 0 && spec.services.length === 0
         ? null

@@ -4,6 +4,7 @@
  * ordered: the order of the work is decided in difference.ts alone.
  */
 import type { Family, Ip } from '../../proto/model/address.js'
+import type { FirewallRule } from './firewall/allow.js'
 
 export interface Desired {
   links: LinkSpec[]
@@ -13,6 +14,8 @@ export interface Desired {
   rules: RuleSpec[]
   /** Full key → value. What was found under a key is kept in the ledger and put back. */
   sysctls: Record<string, string>
+  /** In chains of other firewalls that would drop what is ours. */
+  firewall: FirewallRule[]
   /** null: no table of ours. */
   ruleset: Ruleset | null
 }

@@ -8,6 +8,7 @@
 import type { Observed } from '../kernel/observed.js'
 import type { Step } from '../kernel/step.js'
 import type { AddressSpec, Desired, LinkSpec, ProcessSpec, RouteSpec, RuleSpec } from './desired.js'
+import { firewallSteps } from './firewall/firewall-rules.js'
 import { deviceOf, makeRoom, wireguardProcess } from './make-room.js'
 import { isOurDevice } from './own.js'
 import { sameFrame } from './ruleset.js'
@@ -27,6 +28,7 @@ export interface Difference {
 export function difference(desired: Desired, present: Observed, found: Found): Difference {
   const { steps: room, rest: observed } = makeRoom(desired, present)
   const sysctls = sysctlSteps(desired, observed, found)
+  const firewall = firewallSteps(desired.firewall, observed.firewalls)
   const steps: Step[] = [
     ...room,
     ...linkSteps(desired, observed),
@@ -36,9 +38,11 @@ export function difference(desired: Desired, present: Observed, found: Found): D
     ...sysctls.first,
     ...missing(desired.routes, observed.routes, routeKey).map((route): Step => ({ do: 'add-route', route })),
     ...missing(desired.rules, observed.rules, ruleKey).map((rule): Step => ({ do: 'add-rule', rule })),
+    ...firewall.adding,
     ...rulesetSteps(desired, observed),
     ...sysctls.opening,
     ...sysctls.restoring,
+    ...firewall.removing,
     ...(desired.ruleset === null && observed.table !== null ? [{ do: 'delete-table' } as const] : []),
     ...missing(observed.rules, desired.rules, ruleKey).map((rule): Step => ({ do: 'delete-rule', rule })),
     ...missing(observed.routes, desired.routes, routeKey).map((route): Step => ({ do: 'delete-route', route })),

@@ -5,6 +5,7 @@
 import type { Ip } from '../../proto/model/address.js'
 import type { HostFacts } from '../../proto/model/facts.js'
 import type { Observed } from '../kernel/observed.js'
+import { readFirewalls } from './firewall/read-firewalls.js'
 
 export const observedFromFacts = (facts: HostFacts): Observed => ({
   // Of links that aren't ours only the names matter.
@@ -16,5 +17,6 @@ export const observedFromFacts = (facts: HostFacts): Observed => ({
   sysctls: facts.sysctls,
   table: null,
   wireguard: [],
+  firewalls: readFirewalls(facts.firewalls),
   processes: {},
 })

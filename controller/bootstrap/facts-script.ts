@@ -116,11 +116,30 @@ main() {
   ss -Hltunp 2>/dev/null | each listener
   if has nft; then
     nft list tables 2>/dev/null | each nft.table
-    nft list chains 2>/dev/null | grep -E '^table|chain |hook forward' | each nft.chain
+    nft list chains 2>/dev/null | grep -E '^table|flags|chain |hook (forward|input)' | each nft.chain
     nft -t list ruleset 2>/dev/null | grep -E 'mark|comment "fleetmove"' | head -n 500 | each nft.rule
   fi
   for tool in iptables ip6tables; do
     has $tool-save && $tool-save 2>/dev/null | grep -E '^[*]|^:(FORWARD|DOCKER-USER) |mark|fleetmove' | head -n 500 | each $tool
+  done
+  has nft && nft -j -t list ruleset inet 2>/dev/null | each firewall.nft
+  for base in iptables ip6tables; do
+    case $base in iptables) family=ip ;; *) family=ip6 ;; esac
+    kinds=
+    if nft list tables $family 2>/dev/null | grep -q ' filter$'; then kinds=nft; fi
+    if grep -qx filter /proc/net/\${family}_tables_names 2>/dev/null; then kinds="$kinds legacy"; fi
+    for kind in $kinds; do
+      for command in $base-$kind $base; do
+        has $command-save || continue
+        $command-save -t filter 2>/dev/null | sed "s/^/$command /" | each firewall.iptables
+        break
+      done
+    done
+    # Kubernetes has megabytes of them, and nothing there that filters apart from iptables' tables.
+    if nft list chains $family 2>/dev/null | grep -qE 'hook (forward|input|prerouting)'; then
+      listing=$(nft -j -t list ruleset $family 2>/dev/null)
+      [ \${#listing} -lt 1000000 ] && say firewall.nft "$listing"
+    fi
   done
   [ -d ${libraryDirectory} ] && say installed directory
   [ -S ${socketPath} ] && say installed socket

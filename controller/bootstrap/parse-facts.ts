@@ -61,6 +61,7 @@ export const parseFacts = (text: string): HostFacts | undefined => {
     clockMs: clockOf(one('clock')),
     conntrack: conntrackOf(one('conntrack')),
     ...networkFacts(all),
+    firewalls: { nft: all('firewall.nft'), iptables: savesOf(all('firewall.iptables')) },
     installed: {
       directory: installed.includes('directory'),
       socket: installed.includes('socket'),
@@ -68,6 +69,16 @@ export const parseFacts = (text: string): HostFacts | undefined => {
       runningRuntime: /\/runtime-([0-9a-f]{16})\/node /.exec(one('running'))?.[1] ?? '',
     },
   }
+}
+
+/** Each line behind the name of the command that printed it. */
+const savesOf = (lines: string[]): HostFacts['firewalls']['iptables'] => {
+  const texts = new Map<string, string>()
+  for (const line of lines) {
+    const [, command, rest] = /^(\S+) (.*)$/.exec(line) ?? []
+    if (command !== undefined) texts.set(command, `${texts.get(command) ?? ''}${rest}\n`)
+  }
+  return [...texts].map(([command, text]) => ({ command, text }))
 }
 
 const kernelOf = (release: string): HostFacts['kernel'] => {

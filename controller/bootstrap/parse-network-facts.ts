@@ -1,8 +1,10 @@
 /** The part of a host's facts that tells of others on its network stack: rules, marks, ports, firewalls. Pure. */
-import type { DropFact, HostFacts, ListenerFact, RuleFact } from '../../proto/model/facts.js'
+import type { HostFacts, ListenerFact, RuleFact } from '../../proto/model/facts.js'
 
 /** @param all the values of a key, in the order of the lines */
-export const networkFacts = (all: (key: string) => string[]): Pick<HostFacts, 'inUse' | 'forwarding'> => ({
+export const networkFacts = (
+  all: (key: string) => string[],
+): Pick<HostFacts, 'inUse' | 'policyDrops' | 'ownedTables'> => ({
   inUse: {
     rules: [...all('rule4').flatMap((line) => ruleOf(4, line)), ...all('rule6').flatMap((line) => ruleOf(6, line))],
     routes: all('table').map((line) => line.trim()),
@@ -11,22 +13,14 @@ export const networkFacts = (all: (key: string) => string[]): Pick<HostFacts, 'i
     marks: oneOfEach([...all('iptables'), ...all('ip6tables'), ...all('nft.rule')].flatMap(markOf)),
     nftTables: all('nft.table').map((line) => line.replace(/^table /, '').trim()),
   },
-  forwarding: {
-    drops: [
-      ...iptablesDrops('iptables', all('iptables')),
-      ...iptablesDrops('ip6tables', all('ip6tables')),
-      ...nftDrops(all('nft.chain')),
-    ],
-    dockerUser: (['iptables', 'ip6tables'] as const).filter((by) =>
-      all(by).some((line) => line.startsWith(':DOCKER-USER ')),
-    ),
-    allowed: [
-      ...(['iptables', 'ip6tables'] as const).filter((by) =>
-        all(by).some((line) => /^-A .*--comment "?fleetmove"?( |$)/.test(line)),
-      ),
-      ...(all('nft.rule').some((line) => line.includes('comment "fleetmove"')) ? (['nft'] as const) : []),
-    ],
-  },
+  policyDrops: [
+    ...all('firewall.iptables').flatMap((line) => {
+      const [, command, chain] = /^(\S+) :(INPUT|FORWARD) DROP/.exec(line) ?? []
+      return command === undefined ? [] : [`${command.replace(/-(nft|legacy)$/, '')} ${chain}`]
+    }),
+    ...nftDrops(all('nft.chain')),
+  ],
+  ownedTables: ownedTables(all('nft.chain')),
 })
 
 const oneOfEach = <T extends { value: number }>(marks: readonly T[]): T[] => [
@@ -64,26 +58,34 @@ const markOf = (line: string): { value: number; text: string }[] => {
   return value === 0 ? [] : [{ value, text: line.trim() }]
 }
 
-/** `*filter`, then `:FORWARD DROP [0:0]`. */
-const iptablesDrops = (by: 'iptables' | 'ip6tables', lines: readonly string[]): DropFact[] => {
-  const filter = lines.slice(lines.indexOf('*filter') + 1)
-  const end = filter.findIndex((line) => line.startsWith('*'))
-  const drops = filter.slice(0, end === -1 ? undefined : end).some((line) => line.startsWith(':FORWARD DROP'))
-  return drops && lines.includes('*filter') ? [{ by, table: '', chain: 'FORWARD' }] : []
-}
-
 /** `table inet NAME {`, `chain NAME {`, `type filter hook forward priority filter; policy drop;`. */
-const nftDrops = (lines: readonly string[]): DropFact[] => {
-  const drops: DropFact[] = []
+const nftDrops = (lines: readonly string[]): string[] => {
+  const drops: string[] = []
   let table = ''
   let chain = ''
   for (const line of lines) {
     table = /^table (\S+ \S+)/.exec(line)?.[1] ?? table
     chain = /^\s+chain (\S+)/.exec(line)?.[1] ?? chain
-    if (!/type filter hook forward .*policy drop;/.test(line)) continue
+    if (!/type filter hook (input|forward) .*policy drop;/.test(line)) continue
     // These are iptables' own, by its nft variant.
-    if (/^ip6? filter$/.test(table) && chain === 'FORWARD') continue
-    if (/^(ip|ip6|inet) /.test(table)) drops.push({ by: 'nft', table, chain })
+    if (/^ip6? filter$/.test(table) && /^[A-Z]+$/.test(chain)) continue
+    if (/^(ip|ip6|inet) /.test(table)) drops.push(`nftables ${table} ${chain}`)
   }
   return drops
+}
+
+/**
+ * Tables that only the program that made them can change (nft(8), "TABLES", owner), with chains that filter
+ * what comes in or is forwarded: `table inet NAME {`, `flags owner`, `type filter hook forward …`.
+ */
+const ownedTables = (lines: readonly string[]): string[] => {
+  const owned = new Set<string>()
+  const filtering = new Set<string>()
+  let table = ''
+  for (const line of lines) {
+    table = /^table (\S+ \S+)/.exec(line)?.[1] ?? table
+    if (/^\s+flags .*\bowner\b/.test(line)) owned.add(table)
+    if (/type filter hook (input|forward) /.test(line)) filtering.add(table)
+  }
+  return [...owned].filter((each) => filtering.has(each))
 }

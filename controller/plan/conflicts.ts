@@ -1,8 +1,8 @@
 /**
- * Numbers, names and ports that others on a host use and that we need, and firewalls that would drop what
- * we forward: told before anything is changed. Pure.
+ * Numbers, names and ports that others on a host use and that we need, and firewalls that can't be told to
+ * let the move pass: known before anything is changed. Pure.
  */
-import type { DropFact, HostFacts } from '../../proto/model/facts.js'
+import type { HostFacts } from '../../proto/model/facts.js'
 import type { Problem } from './preflight.js'
 import { probePort, tunnelPort } from './tunnel-pair.js'
 
@@ -13,8 +13,6 @@ export interface ConflictsInput {
   port: number
   /** How many tunnels the host is going to have. */
   tunnels: number
-  /** Of the host's addresses. */
-  families: readonly (4 | 6)[]
 }
 
 /** The agent's own (agent/plan/own.ts), which the controller never sees. */
@@ -22,7 +20,7 @@ const own = { priority: 5180, firstTable: 5181, lastTable: 5243, protocol: '146'
 const ourMarks = 0xff000000
 
 /** Nothing where fleetmove stands already: there, what looks like ours is ours. */
-export function conflicts({ host, facts, port, tunnels, families }: ConflictsInput): Problem[] {
+export function conflicts({ host, facts, port, tunnels }: ConflictsInput): Problem[] {
   if (facts.installed.directory || facts.installed.socket) return []
   const problem = (message: string, hint: string): Problem => ({ host, message, hint })
   return [
@@ -81,33 +79,19 @@ export function conflicts({ host, facts, port, tunnels, families }: ConflictsInp
           `Look at it (nft list table ${table}); if nobody needs it: nft delete table ${table}`,
         ),
       ),
-    ...facts.forwarding.drops
-      .filter((drop) => !facts.forwarding.allowed.includes(drop.by) && concerns(drop, families))
-      .map((drop) =>
-        problem(
-          `${drop.by === 'nft' ? `chain ${drop.chain} of the nftables table ${drop.table}` : `${drop.by}' chain FORWARD`} drops forwarded packets (policy drop), and so clients' packets on their way to the other host`,
-          `Let what fleetmove forwards pass, and remove the rule after the move: ${remedy(drop, facts)}`,
-        ),
+    ...facts.ownedTables.map((table) =>
+      problem(
+        `the nftables table ${table} belongs to the program that made it (flags owner): nobody else can put a rule into it, and what it drops stays dropped`,
+        table === 'inet firewalld'
+          ? 'Set NftablesTableOwner=no in /etc/firewalld/firewalld.conf, then: firewall-cmd --reload. fleetmove adds and removes its rules itself.'
+          : `Let that program accept, in its chains at input and forward: ct mark & 0x${ourMarks.toString(16)} != 0, and UDP port ${port}`,
       ),
+    ),
   ]
 }
 
 const isOurMark = (mark: number): boolean => (mark & ourMarks) !== 0
 const isOurTable = (table: number): boolean => table >= own.firstTable && table <= own.lastTable
-
-const concerns = ({ by, table }: DropFact, families: readonly (4 | 6)[]): boolean => {
-  if (by === 'iptables' || table.startsWith('ip ')) return families.includes(4)
-  if (by === 'ip6tables' || table.startsWith('ip6 ')) return families.includes(6)
-  return families.length > 0
-}
-
-/** Never `nft insert` into a chain of iptables: iptables-save couldn't read it any more. */
-function remedy({ by, table, chain }: DropFact, facts: HostFacts): string {
-  if (by === 'nft') return `nft insert rule ${table} ${chain} 'ct mark & 0xff000000 != 0 accept comment "fleetmove"'`
-  // What stands in FORWARD itself Docker puts behind its own chains when it restarts.
-  const into = facts.forwarding.dockerUser.includes(by) ? 'DOCKER-USER' : 'FORWARD'
-  return `${by} -I ${into} -m connmark ! --mark 0x0/0xff000000 -m comment --comment fleetmove -j ACCEPT`
-}
 
 interface NeededPort {
   protocol: 'tcp' | 'udp'

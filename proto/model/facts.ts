@@ -74,12 +74,12 @@ export interface ListenerFact {
   process: string
 }
 
-/** A base chain that drops what none of its rules accepts. */
-export interface DropFact {
-  by: 'iptables' | 'ip6tables' | 'nft'
-  /** `ip filter`, as nft names it; '' for iptables. */
-  table: string
-  chain: string
+/** What the host's own tools print about its firewalls; the agent reads it. */
+export interface FirewallTexts {
+  /** `nft -j -t list ruleset FAMILY` */
+  nft: string[]
+  /** `iptables-save -t filter` of each kind that is in use, by the command that writes it. */
+  iptables: { command: string; text: string }[]
 }
 
 export interface HostFacts {
@@ -129,13 +129,11 @@ export interface HostFacts {
     /** `inet NAME` */
     nftTables: string[]
   }
-  forwarding: {
-    drops: DropFact[]
-    /** iptables and ip6tables have Docker's chain for rules of others. */
-    dockerUser: ('iptables' | 'ip6tables')[]
-    /** There is a rule with the comment "fleetmove" beside ours. */
-    allowed: DropFact['by'][]
-  }
+  /** Chains with policy drop, as their tools name them: `iptables FORWARD`, `nftables inet filter input`. */
+  policyDrops: string[]
+  /** Tables of nftables that filter, and that only the program that made them can change: `inet NAME`. */
+  ownedTables: string[]
+  firewalls: FirewallTexts
   installed: {
     /** /usr/local/lib/fleetmove is there. */
     directory: boolean

@@ -7,6 +7,9 @@ import type { Observed, ObservedLink, ObservedTable, ObservedWireguard } from '.
 import type { Performers, Step } from '../../agent/kernel/step.js'
 import type { AddressSpec, RouteSpec, RuleSpec } from '../../agent/plan/desired.js'
 import { processFingerprint } from '../../agent/plan/difference.js'
+import { commentOf, iptablesWords } from '../../agent/plan/firewall/allow.js'
+import type { ForeignChain } from '../../agent/plan/firewall/chain.js'
+import { placeKey } from '../../agent/plan/firewall/firewall-rules.js'
 import { familyOf, hostPort } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
 
@@ -49,6 +52,8 @@ export class FakeKernel implements Kernel {
   private readonly sysctls = new Map<string, string>(Object.entries(global))
   private table: ObservedTable | null = null
   private wireguard: ObservedWireguard[] = []
+  /** Chains of other firewalls. */
+  firewalls: ForeignChain[] = []
   private readonly processes = new Map<string, { fingerprint: string; device: string | null }>()
   private readonly uplinks: Observed['uplinks']
   private readonly hasWireguard: boolean
@@ -103,6 +108,7 @@ export class FakeKernel implements Kernel {
       sysctls: Object.fromEntries(values) as Record<string, string>,
       table: this.table,
       wireguard: this.wireguard,
+      firewalls: this.firewalls,
       processes: Object.fromEntries([...this.processes].map(([name, { fingerprint }]) => [name, fingerprint])),
     })
   }
@@ -250,6 +256,21 @@ export class FakeKernel implements Kernel {
 
     'delete-table': async () => {
       this.table = null
+    },
+
+    'add-firewall-rule': async (step) => {
+      const { place, allow } = step.rule
+      const chain = this.firewalls.find((each) => placeKey(each.place) === placeKey(place))
+      if (!chain) throw refused(step, `there is no chain ${place.chain}`)
+      const comment = commentOf(allow)
+      if (chain.ours.some((rule) => rule.comment === comment)) return
+      const words = place.by === 'iptables' ? iptablesWords(allow) : []
+      chain.ours.push({ comment, effective: true, words })
+    },
+
+    'remove-firewall-rule': async ({ place, comment }) => {
+      const chain = this.firewalls.find((each) => placeKey(each.place) === placeKey(place))
+      if (chain) chain.ours = chain.ours.filter((rule) => rule.comment !== comment)
     },
   }
 

@@ -195,10 +195,30 @@ function loadText(before: string | null, after: string): string {
     rules: old.rules,
     elements: old.elements,
   }
-  const desired = { links: [], processes: [], addresses: [], routes: [], rules: [], sysctls: {}, ruleset: made }
+  const desired = {
+    links: [],
+    processes: [],
+    addresses: [],
+    routes: [],
+    rules: [],
+    sysctls: {},
+    firewall: [],
+    ruleset: made,
+  }
   const { steps } = difference(
     desired,
-    { links: [], addresses: [], routes: [], rules: [], uplinks: [], sysctls: {}, table, wireguard: [], processes: {} },
+    {
+      links: [],
+      addresses: [],
+      routes: [],
+      rules: [],
+      uplinks: [],
+      sysctls: {},
+      table,
+      firewalls: [],
+      wireguard: [],
+      processes: {},
+    },
     {},
   )
   return steps.flatMap((step) => (step.do === 'load-ruleset' ? [step.text] : [])).join('')

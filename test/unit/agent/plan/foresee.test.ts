@@ -65,6 +65,7 @@ test('from facts the same is foreseen as from what an agent observes', async () 
     })),
     defaultRoutes: observed.uplinks.map((uplink) => ({ ...uplink, gateway: '' })),
     sysctls: observed.sysctls,
+    firewalls: { nft: [], iptables: [] },
   } as unknown as HostFacts
   const wanted = spec(
     [tunnel(1, { driver: 'openvpn' })],

@@ -4,9 +4,9 @@ import { parseFacts } from '../../../../controller/bootstrap/parse-facts.js'
 import { conflicts } from '../../../../controller/plan/conflicts.js'
 
 const clean = readFileSync(join(__dirname, '../bootstrap/facts/debian-12-root.txt'), 'utf8')
-const judge = (lines: string[] = [], change: { families?: (4 | 6)[]; tunnels?: number } = {}): string[] => {
+const judge = (lines: string[] = [], change: { tunnels?: number } = {}): string[] => {
   const facts = parseFacts(`${lines.join('\n')}\n${clean}`)!
-  return conflicts({ host: 'old', facts, port: 51820, tunnels: 1, families: [4, 6], ...change }).map(
+  return conflicts({ host: 'old', facts, port: 51820, tunnels: 1, ...change }).map(
     ({ message, hint }) => `${message} | ${hint}`,
   )
 }
@@ -56,39 +56,15 @@ it('says nothing of what is ours', () => {
   )
 })
 
-describe('a firewall that drops what is forwarded', () => {
-  const iptables = ['iptables\t*filter', 'iptables\t:FORWARD DROP [0:0]']
-  const rule = '-m connmark ! --mark 0x0/0xff000000 -m comment --comment fleetmove -j ACCEPT'
-
-  it('is named with the rule that lets ours pass', () => {
-    expect(judge(iptables)).toEqual([expect.stringContaining(`iptables -I FORWARD ${rule}`)])
-    expect(judge([...iptables, 'iptables\t:DOCKER-USER - [0:0]'])).toEqual([
-      expect.stringContaining(`iptables -I DOCKER-USER ${rule}`),
-    ])
-    const nft = [
-      'table inet filter {',
-      '\tchain forward {',
-      '\t\ttype filter hook forward priority filter; policy drop;',
-    ]
-    expect(judge(nft.map((line) => `nft.chain\t${line}`))).toEqual([
-      expect.stringContaining(
-        `nft insert rule inet filter forward 'ct mark & 0xff000000 != 0 accept comment "fleetmove"'`,
-      ),
-    ])
-  })
-
-  it('is no problem with that rule, in a family that is not used, or with another policy', () => {
-    expect(judge([...iptables, `iptables\t-A FORWARD ${rule}`])).toEqual([])
-    expect(judge(iptables, { families: [6] })).toEqual([])
-    expect(judge(['iptables\t*filter', 'iptables\t:FORWARD ACCEPT [0:0]'])).toEqual([])
-  })
-
-  it('of iptables by nft is iptables’', () => {
-    const lines = [
-      'table ip filter {',
-      '\tchain FORWARD {',
-      '\t\ttype filter hook forward priority filter; policy drop;',
-    ]
-    expect(judge(lines.map((line) => `nft.chain\t${line}`))).toEqual([])
-  })
+it('a table that nobody else can change is refused with what helps, when it filters', () => {
+  const table = (name: string, hook: string): string[] =>
+    [
+      `table inet ${name} {`,
+      '\tflags owner,persist',
+      '\tchain c {',
+      `\t\ttype filter hook ${hook} priority filter;`,
+    ].map((line) => `nft.chain\t${line}`)
+  expect(judge(table('firewalld', 'forward'))).toEqual([expect.stringContaining('NftablesTableOwner=no')])
+  expect(judge(table('other', 'input'))).toEqual([expect.stringContaining('Let that program accept')])
+  expect(judge(table('other', 'output'))).toEqual([])
 })
