@@ -78,6 +78,8 @@ export function spawnInside(pid: number, argv: readonly string[], options: Spawn
 function signalCommand(nsenter: ChildProcess, kind: 'children' | 'group', signal: NodeJS.Signals | number): boolean {
   if (nsenter.pid === undefined || nsenter.exitCode !== null || nsenter.signalCode !== null) return false
   const targets = relatives(nsenter.pid, kind)
+  // nsenter stops with its command, and must go on with it.
+  if (signal === 'SIGCONT') targets.push(nsenter.pid)
   let reached = false
   for (const target of targets.length > 0 ? targets : [nsenter.pid])
     try {

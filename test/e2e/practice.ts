@@ -12,7 +12,7 @@ import { type Load, type LoadOptions, startLoad } from '../load/client-load.js'
 import { differences, type Snapshot, takeSnapshot } from './as-found.js'
 
 const root = join(__dirname, '..', '..')
-const fixture = (name: string): string => join(__dirname, 'fixtures', name)
+const fixture = (name: string): string => join(root, 'test', 'e2e', 'fixtures', name)
 /** The built command line, also as the practice hosts see it: a build elsewhere must not lie in /tmp, of which they have their own. */
 export const main = join(process.env.FLEETMOVE_DIST ?? join(root, 'dist'), 'cli', 'main.js')
 
@@ -93,6 +93,13 @@ export interface Held {
   error: string
 }
 
+export interface Started {
+  ended: Promise<Ended>
+  /** SIGKILL. */
+  kill: () => void
+  signal: (signal: NodeJS.Signals) => void
+}
+
 export interface RunOptions {
   /** Called with each line as it comes. */
   onEvent?: (event: Event) => void
@@ -124,8 +131,8 @@ export class Practice {
     return this.start(words, options).ended
   }
 
-  /** Starts fleetmove in the controller, with --json; `kill` is SIGKILL. */
-  start(words: string, options: RunOptions = {}): { ended: Promise<Ended>; kill: () => void } {
+  /** Starts fleetmove in the controller, with --json. */
+  start(words: string, options: RunOptions = {}): Started {
     return this.begin([...words.split(' '), '--json'], options)
   }
 
@@ -144,7 +151,7 @@ export class Practice {
     return this.wanted(args.join(' '), 0, await this.fleetmove(...args))
   }
 
-  private begin(args: readonly string[], { onEvent }: RunOptions): { ended: Promise<Ended>; kill: () => void } {
+  private begin(args: readonly string[], { onEvent }: RunOptions): Started {
     const begun = performance.now()
     const child = this.spawn('controller', [process.execPath, main, ...args])
     const events: Event[] = []
@@ -167,7 +174,7 @@ export class Practice {
         resolve({ code: exitCode(code, signal), stdout, stderr, events, ms: performance.now() - begun }),
       )
     })
-    return { ended, kill: () => void child.kill('SIGKILL') }
+    return { ended, kill: () => void child.kill('SIGKILL'), signal: (signal) => void child.kill(signal) }
   }
 
   private wanted(words: string, code: number, ended: Ended): Ended {
