@@ -12,10 +12,12 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
   ],
   plan: [
     ['fleetmove plan', 'what would be changed, in sentences; exit 2 where something would be'],
-    ['fleetmove plan -v', 'with the ruleset and the files'],
+    ['fleetmove plan -v', 'with every line of rulesets and files that would change'],
+    ['fleetmove plan -o monday.plan', 'saved, for fleetmove up monday.plan'],
   ],
   up: [
     ['fleetmove up', 'the new hosts forward to the old ones, proved before it stays'],
+    ['fleetmove up monday.plan', 'exactly what was planned, or a refusal that names what has changed'],
     ['fleetmove up -f other.yaml --json', 'another fleet, JSON lines for a program'],
   ],
   verify: [

@@ -48,11 +48,9 @@ export function buildProgram(): Command {
   addInit(program)
   common(program, 'plan', 'preflight and the exact changes, host by host; changes nothing')
     .option('-o, --out <file>', 'save it: fleetmove up FILE does exactly that, or refuses')
-    .addHelpText('after', examples('fleetmove plan', 'fleetmove plan -v', 'fleetmove plan -o monday.plan'))
     .action(lazily<{ out?: string }>(async (_names, options) => (await import('./commands/plan.js')).runPlan(options)))
   changing(program, 'up', 'agents, tunnels, forwarding new -> old, verified')
     .argument('[plan]', 'a saved plan: do exactly that, or refuse if something has changed since')
-    .addHelpText('after', examples('fleetmove up', 'fleetmove up monday.plan'))
     .action(lazily(async ([plan], options) => (await import('./commands/up.js')).runUp(plan, options)))
   common(program, 'verify', 'probes that prove the path and the source address')
     .argument('[service...]')
@@ -168,8 +166,6 @@ function addLab(program: Command): void {
       await labCommand().exitOverride().parseAsync(command.args, { from: 'user' })
     })
 }
-
-const examples = (...lines: string[]): string => `\nExamples:\n${lines.map((line) => `  ${line}\n`).join('')}`
 
 type Action<T> = (names: string[], options: GlobalOptions & T) => Promise<void>
 

@@ -53,7 +53,7 @@ withRoot('bootstrap', () => {
 
     test('up installs, runs and verifies', async () => {
       const { stderr } = await practice.must('up')
-      expect(stderr.match(/agent +\d+\.\d MB sent, started/g)).toHaveLength(2)
+      expect(stderr.match(/agent: +\d+\.\d MB sent, started/g)).toHaveLength(2)
     })
 
     test('no port is opened but the tunnel’s', async () => {
@@ -85,7 +85,7 @@ withRoot('bootstrap', () => {
     test('a second up sends nothing, starts nothing and changes nothing', async () => {
       const agentsBefore = await agents()
       const { stdout, stderr } = await practice.must('up')
-      expect(stderr.match(/agent +nothing sent, runs already/g)).toHaveLength(2)
+      expect(stderr.match(/agent: +nothing sent, runs already/g)).toHaveLength(2)
       expect(stdout).toMatch(/Nothing was to do/)
       expect(await agents()).toEqual(agentsBefore)
     })
@@ -118,7 +118,7 @@ withRoot('bootstrap', () => {
       const held = await endHeld()
       expect({ code: run.code, stderr: run.stderr }).toEqual({ code: 0, stderr: expect.any(String) })
       // The runtime is 40 MB of it.
-      const sent = [...run.stderr.matchAll(/agent +(\d+\.\d) MB sent, started/g)].map((match) => Number(match[1]))
+      const sent = [...run.stderr.matchAll(/agent: +(\d+\.\d) MB sent, started/g)].map((match) => Number(match[1]))
       expect(sent).toHaveLength(2)
       for (const megabytes of sent) expect(megabytes).toBeLessThan(3)
       const runtimes = (text: string) => text.split('\n').filter((line) => line.includes('/runtime-'))
@@ -154,7 +154,7 @@ withRoot('bootstrap', () => {
       await practice.shell('new1', 'kill -9 $(cat /run/fleetmove/agent.pid)')
       expect(await practice.shell('new1', 'ls /run/fleetmove')).toContain('agent.sock')
       const { stdout, stderr } = await practice.must('up')
-      expect(stderr).toMatch(/new1 +agent +nothing sent, started/)
+      expect(stderr).toMatch(/new1 +agent: nothing sent, started/)
       expect(stdout).toMatch(/Nothing was to do/)
       expect(await practice.lab.hostState('new1')).toBe(state)
     })
