@@ -3,6 +3,7 @@ import type * as wire from '../proto/gen/fleetmove.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
 import { readArrivals, readOpened } from './flows/arrivals.js'
 import { establishedForwarded } from './flows/forwarded.js'
+import { tracked } from './flows/tracked.js'
 import type { History } from './history/history.js'
 import type { Host } from './host.js'
 import type { Conntrack } from './kernel/conntrack.js'
@@ -41,14 +42,15 @@ export async function status(
     blind: [...watch.blind],
     lock: holderOf(lock),
   }
-  if (!spec) return { tunnels: [], services: [], drift: [], ...upkeep }
+  if (!spec) return { tunnels: [], services: [], drift: [], tracked: undefined, ...upkeep }
   // By itself: whatever else this process does would count as the tunnel's round trip.
   const tunnels = await Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel)))
-  const [arrivals, opened, established, drift] = await Promise.all([
+  const [arrivals, opened, established, drift, connections] = await Promise.all([
     readArrivals(),
     readOpened(),
     establishedForwarded(conntrack, spec),
     host.drift(),
+    tracked(conntrack),
   ])
   const recent = history.recent(opened, recentMs)
   const standing = new Map(
@@ -74,6 +76,7 @@ export async function status(
       }
     }),
     drift: drift.map(describeStep),
+    tracked: connections,
     ...upkeep,
   }
 }

@@ -50,18 +50,22 @@ export function finalize(context: Context, options: FinalizeOptions): Promise<Fi
     const named = selectServices(world.fleet, options.services)
     const services = named.filter((service) => world.states.get(service.name)?.stage !== 'planned')
     refuseUnmoved(world, services)
-    const { stragglers, established } = await survey(world, services, options.quietMs)
+    const { stragglers, established, renumbered } = await survey(world, services, options.quietMs)
     const fresh = justSwitched(await readJournal(world.fleet), services, options.quietMs)
-    if (stragglers.length > 0 || established > 0 || fresh.length > 0) {
-      if (!options.force) throw gate(stragglers, established, fresh, options.quietMs)
-      world.progress.note('finalize', `--force: ${established} connections by the old address are cut`)
+    const gated: Gate = { stragglers, established, renumbered, fresh, quietMs: options.quietMs }
+    if (stragglers.length > 0 || established > 0 || renumbered > 0 || fresh.length > 0) {
+      if (!options.force) throw gate(gated)
+      world.progress.note(
+        'finalize',
+        `--force: ${established} connections by the old address are cut${renumbered > 0 ? `, and of ${renumbered} by other addresses what still stands in 10 s` : ''}`,
+      )
     }
     await keepHistory(world)
     await releaseServices(world, services)
     for (const service of services)
       await journal(world.fleet, { type: 'stage', service: service.name, stage: 'finalized' })
     await cleanUp(world)
-    return { finalized: services.map((service) => service.name), cut: established }
+    return { finalized: services.map((service) => service.name), cut: established + renumbered }
   })
 }
 
@@ -80,7 +84,7 @@ async function survey(
   world: World,
   services: readonly Service[],
   quietMs: number,
-): Promise<{ stragglers: Straggler[]; established: number }> {
+): Promise<Pick<Gate, 'stragglers' | 'established' | 'renumbered'>> {
   const entries = await readJournal(world.fleet)
   const now = Date.now()
   const found = await inParallel(new Set(services.map((service) => service.from)), async (host) => {
@@ -99,7 +103,43 @@ async function survey(
         lastSeenMsAgo: arrival.lastSeenMsAgo,
       })),
   )
-  return { stragglers, established: own.reduce((sum, each) => sum + each.establishedForwarded, 0) }
+  const established = own.reduce((sum, each) => sum + each.establishedForwarded, 0)
+  return { stragglers, established, renumbered: await countRenumbered(world, services) }
+}
+
+/** Short connections end by themselves while the agents leave; what is seen twice so long apart doesn't. */
+const lastingMs = 3000
+
+/**
+ * Connections straight to a host that live by our table all the same: their client used the same port by both
+ * addresses, and was given another one.
+ */
+async function countRenumbered(world: World, services: readonly Service[]): Promise<number> {
+  const hosts = new Set(services.flatMap(({ from, to }) => [from, to]))
+  const look = async (): Promise<Set<string>> => {
+    const ids = await inParallel(hosts, async (host) => {
+      const { tracked } = await agentOf(world, host).status(0)
+      return (tracked?.renumbered ?? []).map((id) => `${host} ${id}`)
+    })
+    return new Set(ids.flat())
+  }
+  const first = await look()
+  if (first.size === 0) return 0
+  await new Promise((resolve) => setTimeout(resolve, lastingMs))
+  const second = await look()
+  return [...first].filter((id) => second.has(id)).length
+}
+
+/** What stands in the way of the end. */
+interface Gate {
+  stragglers: Straggler[]
+  /** Connections by the old address that are open now. */
+  established: number
+  /** Connections by other addresses that would break. */
+  renumbered: number
+  /** Services that have only just moved. */
+  fresh: readonly Name[]
+  quietMs: number
 }
 
 /**
@@ -113,7 +153,7 @@ function justSwitched(entries: readonly JournalEntry[], services: readonly Servi
   return services.filter(isFresh).map((service) => service.name)
 }
 
-function gate(stragglers: Straggler[], established: number, fresh: readonly Name[], quietMs: number): FleetmoveError {
+function gate({ stragglers, established, renumbered, fresh, quietMs }: Gate): FleetmoveError {
   const clients = new Set(stragglers.map((straggler) => straggler.client))
   const named = [...clients].slice(0, 5).join(', ')
   const more = clients.size > 5 ? ` and ${clients.size - 5} more` : ''
@@ -124,6 +164,11 @@ function gate(stragglers: Straggler[], established: number, fresh: readonly Name
         ]
       : []),
     ...(established > 0 ? [`${established} connections by it are still open`] : []),
+    ...(renumbered > 0
+      ? [
+          `${renumbered} connections by other addresses would break, since their clients used the same port by both and were given another`,
+        ]
+      : []),
     ...(fresh.length > 0
       ? [
           `${fresh.join(', ')} moved less than ${Math.round(quietMs / 1000)} s ago, too recently to know who still comes`,
@@ -133,6 +178,6 @@ function gate(stragglers: Straggler[], established: number, fresh: readonly Name
   return new FleetmoveError('gate', {
     message: parts.join('; '),
     hint: 'wait, and look again with `fleetmove status`; --quiet sets another time; --force cuts them off',
-    cause: new Stragglers(stragglers, established),
+    cause: new Stragglers(stragglers, established + renumbered),
   })
 }

@@ -25,6 +25,8 @@ export interface FleetStatus {
   blind: { host: Name; reasons: string[] }[]
   /** Hosts that a run has locked. */
   locked: { host: Name; id: string; owner: string; command: string; sinceMs: number }[]
+  /** How full connection tracking is on each host, and how much of it goes through a tunnel. */
+  tracked: { host: Name; entries: number; most: number; own: number }[]
   /** Hosts without an agent. */
   absent: Name[]
 }
@@ -33,6 +35,8 @@ export interface ServiceLine extends IngressRates {
   name: Name
   stage: Stage
   active: Name
+  /** It answers nowhere: stopped on one host and not started on the other; new clients are dropped, not refused. */
+  paused: boolean
   from: Name
   to: Name
   /** Clients that `to` answers already: a share of all, and named ones. Absent unless it is a canary. */
@@ -79,6 +83,7 @@ export function status(
         name: service.name,
         stage: finalized ? 'finalized' : stage,
         active: finalized ? service.to : active,
+        paused: paused === true,
         from: service.from,
         to: service.to,
         ...(canary ? { canary: { percent: canary.perMille / 10, prefixes: canary.prefixes } } : {}),
@@ -116,6 +121,11 @@ export function status(
       ),
       blind: [...replies].flatMap(([host, { blind }]) => (blind.length > 0 ? [{ host, reasons: blind }] : [])),
       locked: [...replies].flatMap(([host, { lock }]) => (lock ? [{ host, ...lock }] : [])),
+      tracked: [...replies].flatMap(([host, { tracked }]) => {
+        if (!tracked) return []
+        const { entries, most, own } = tracked
+        return [{ host, entries, most, own }]
+      }),
       absent: [...world.fleet.hosts.keys()].filter((host) => !world.agents.has(host)),
     }
   })

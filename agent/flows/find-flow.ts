@@ -2,23 +2,11 @@
 import { networkInterfaces } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { hostPort, type Ip } from '../../proto/model/address.js'
-import type { Protocol } from '../../proto/model/host-spec.js'
-import type { FlowEvidence } from '../../proto/model/probe.js'
+import type { FlowEvidence, FlowQuery } from '../../proto/model/probe.js'
 import { parseIp } from '../../proto/parse.js'
 import type { Conntrack, ConntrackEntry } from '../kernel/conntrack.js'
 import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { wayOf } from './service-flows.js'
-
-export interface FlowQuery {
-  protocol: Protocol
-  /** This host's address and port that the connection's first packet was for. */
-  address: Ip
-  port: number
-  client: Ip
-  /** 0: any. */
-  clientPort: number
-  timeoutMs: number
-}
 
 const pollMs = 20
 

@@ -61,7 +61,7 @@ export async function forgetUnanswered(conntrack: Conntrack, service: ServiceSpe
 }
 
 /** Only the client's port is another one: no translation that an operator would write does that. */
-const isRenumbered = ({ mark, original, reply }: ConntrackEntry): boolean =>
+export const isRenumbered = ({ mark, original, reply }: ConntrackEntry): boolean =>
   wayOf(mark).way === 'direct' &&
   original.source === reply.destination &&
   original.destination === reply.source &&

@@ -3,7 +3,6 @@
  * dump, and deletion of exactly one entry. conntrack(8) 1.4.7 can't name an entry that has a zone for
  * its original direction only.
  */
-import { readFile } from 'node:fs/promises'
 import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
 import type { Protocol } from '../../proto/model/host-spec.js'
 import { addressFamily, bytesToIp, ipToBytes } from './ip-bytes.js'
@@ -120,17 +119,6 @@ const typeMask = 0x3fff
 
 /** A socket of its own to the connection tracking of this process's network namespace. */
 export const openConntrack = (): Conntrack => new NetlinkConntrack(openRaw(netlinkProtocol.netfilter))
-
-/** Entries in the table now; 0 where nothing tracks. */
-export async function countEntries(): Promise<number> {
-  try {
-    return Number(await readFile('/proc/sys/net/netfilter/nf_conntrack_count', 'utf8'))
-  } catch (error) {
-    // The module isn't loaded.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0
-    throw error
-  }
-}
 
 class NetlinkConntrack implements Conntrack {
   constructor(private readonly netlink: Netlink) {}

@@ -17,6 +17,9 @@ export interface Page {
 /** More tunnels than this are only counted, unless something is wrong with them. */
 const mostTunnels = 4
 
+/** Of connection tracking: what is left goes quickly when clients are many. */
+const tightShare = 0.8
+
 export function statusText(status: FleetStatus, page: Page): string {
   const { services } = status
   const lines = [
@@ -68,7 +71,19 @@ function tunnelLines(tunnels: readonly TunnelLine[], { style }: Page): string[] 
 }
 
 function problems(status: FleetStatus, { style, now }: Page): string[] {
+  // While a run is at work a pause is part of it.
+  const abandoned = status.locked.length > 0 ? [] : status.services.filter(({ paused }) => paused)
   return [
+    ...abandoned.map(
+      ({ name }) =>
+        `${style('red', 'paused')} ${name} answers nowhere, new clients are dropped: a run has died in the middle of its move. Go on: fleetmove advance ${name}; or back: fleetmove rollback ${name}`,
+    ),
+    ...status.tracked
+      .filter(({ entries, most }) => most > 0 && entries >= most * tightShare)
+      .map(
+        ({ host, entries, most, own }) =>
+          `${style('red', 'connection tracking')} on ${host} is nearly full: ${entries} of ${most}, ${own} of them through tunnels; at the end new clients are dropped: raise net.netfilter.nf_conntrack_max there`,
+      ),
     ...status.locked.map(
       ({ host, owner, command, sinceMs, id }) =>
         `${style('yellow', 'locked')} ${host}: ${owner} runs "fleetmove ${command}" for ${age(now - sinceMs)} (lock ${id})`,

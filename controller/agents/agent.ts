@@ -1,9 +1,9 @@
 /** One host's agent, as the use cases see it. Every method throws FleetmoveErrors that bear the host's name. */
 
 import type * as wire from '../../proto/gen/fleetmove.js'
-import type { Ip } from '../../proto/model/address.js'
-import type { HostSpec, Protocol } from '../../proto/model/host-spec.js'
+import type { HostSpec } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
+import type { FlowQuery } from '../../proto/model/probe.js'
 import type { RelaySpec } from '../../proto/model/relay.js'
 
 export interface AgentState {
@@ -56,14 +56,7 @@ export interface Agent {
   witness(ports: number[], tokens: Uint8Array[], onReceipt: (receipt: wire.Receipt) => void): Promise<Running>
   probe(request: wire.ProbeRequest): Promise<wire.ProbeReply>
   relay(request: RelaySpec): Promise<wire.RelayReply>
-  findFlow(request: {
-    protocol: Protocol
-    address: Ip
-    port: number
-    client: Ip
-    clientPort: number
-    timeoutMs: number
-  }): Promise<wire.FindFlowReply>
+  findFlow(request: FlowQuery): Promise<wire.FindFlowReply>
   /** Resolves when the kernel tells of these packets; it does so until it is stopped, or `forMs` are over. */
   trace(request: wire.TraceRequest, onHop: (hop: wire.TraceHop) => void): Promise<Running>
   lifecycle(request: wire.LifecycleRequest): Promise<wire.LifecycleReply>

@@ -58,6 +58,19 @@ export interface Receipt {
   timeMs: number
 }
 
+/** A client's connection that is looked for on the host that answers it. */
+export interface FlowQuery {
+  protocol: Protocol
+  /** The host's own address and port that the connection's first packet was for. */
+  address: Ip
+  port: number
+  client: Ip
+  /** 0: any. */
+  clientPort: number
+  /** How long it is waited for. */
+  timeoutMs: number
+}
+
 /** How a connection shows on the host that answers it. */
 export interface FlowEvidence {
   found: boolean

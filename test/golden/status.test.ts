@@ -21,6 +21,7 @@ function line(
     name: name(service),
     stage,
     active: name(onNew ? 'new1' : 'old1'),
+    paused: false,
     from: name('old1'),
     to: name('new1'),
     forwarded: Math.round((onNew ? byOld : byNew) * 3600),
@@ -57,6 +58,7 @@ const quiet: Omit<FleetStatus, 'fleet' | 'services'> = {
   fighting: [],
   blind: [],
   locked: [],
+  tracked: [{ host: name('new1'), entries: 51_000, most: 65_536, own: 3000 }],
   absent: [],
 }
 const fleet = (services: ServiceLine[], more: Partial<FleetStatus> = {}): FleetStatus => ({
@@ -91,6 +93,18 @@ test('what is wrong stands before the services', () => {
     absent: [name('new2')],
   })
   expectGolden('terminal/status-problems.txt', statusText(wrong, { columns: 80, style, now }))
+})
+
+test('a service that a dead run has left paused, and connection tracking that is nearly full', () => {
+  const services = [line('web', 'moved', 0, 12), line('mail', 'moving', 0, 0, { paused: true })]
+  const tracked = [
+    { host: name('old1'), entries: 52_428, most: 65_536, own: 0 },
+    { host: name('new1'), entries: 65_001, most: 65_536, own: 60_010 },
+    { host: name('new2'), entries: 0, most: 0, own: 0 },
+  ]
+  expectGolden('terminal/status-paused.txt', statusText(fleet(services, { tracked }), { columns: 80, style, now }))
+  const locked = [{ host: name('old1'), id: '0', owner: 'anna@desk', command: 'advance mail', sinceMs: now - 5000 }]
+  expect(statusText(fleet(services, { locked }), { columns: 80, style, now })).not.toContain('paused')
 })
 
 test('of a thousand services the interesting ones come first, and many tunnels are summed up', () => {

@@ -9,14 +9,15 @@ import { readArrivals, readOpened } from '../../agent/flows/arrivals.js'
 import { drain } from '../../agent/flows/drain.js'
 import { findFlow } from '../../agent/flows/find-flow.js'
 import { purgeUdp } from '../../agent/flows/purge-udp.js'
+import { tracked } from '../../agent/flows/tracked.js'
 import {
   type Conntrack,
   type ConntrackEntry,
   type ConntrackFilter,
-  countEntries,
   type NewConntrackEntry,
   openConntrack,
 } from '../../agent/kernel/conntrack.js'
+import { countEntries, mostEntries } from '../../agent/kernel/conntrack-size.js'
 import { establishedSockets } from '../../agent/kernel/sock-diag.js'
 import { fromTunnel, intoTunnel, markMask, zone } from '../../agent/plan/own.js'
 import type { Ip } from '../../proto/model/address.js'
@@ -371,4 +372,20 @@ inOwnNamespace(__filename, () => {
     // 50 ms on a quiet machine; the rest is for a busy one. Read at once it would be far more than that.
     expect(loop.max / 1e6).toBeLessThan(Math.max(50, whole / 4))
   }, 60_000)
+
+  test('how full the table is, our share, and whose port was changed', async () => {
+    await open(own, 8080, client, 30_070)
+    await open(moved, 80, client, 30_070)
+    const before = await tracked(conntrack)
+    expect(before).toMatchObject({ entries: await countEntries(), most: await mostEntries(), renumbered: [] })
+    expect(before.most).toBeGreaterThan(before.entries)
+    // The other way round: what goes straight comes second, and is given another port.
+    await open(moved, 80, client, 30_071)
+    const straight = await open(own, 8080, client, 30_071)
+    const after = await tracked(conntrack)
+    expect(after.own).toBeGreaterThanOrEqual(100_000)
+    expect(after.renumbered).toHaveLength(1)
+    straight.resetAndDestroy()
+    for (const socket of sockets) if ([30_070, 30_071].includes(socket.localPort ?? 0)) socket.resetAndDestroy()
+  })
 })
