@@ -7,6 +7,8 @@ import { linuxKernel } from '../../agent/kernel/linux.js'
 import type { Step } from '../../agent/kernel/step.js'
 import type { ProcessSpec, RouteSpec, RuleSpec, VxlanLink, WireguardLink } from '../../agent/plan/desired.js'
 import { processFingerprint } from '../../agent/plan/difference.js'
+import { iptablesWords } from '../../agent/plan/firewall/allow.js'
+import type { ForeignChain } from '../../agent/plan/firewall/chain.js'
 import { wireguardGo } from '../../agent/tunnel/wireguard-go.js'
 import type { Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
@@ -63,6 +65,8 @@ interface Subject {
   kernel: Kernel
   /** Whether the kernel itself has WireGuard. */
   wireguard: boolean
+  /** Somebody else's firewall, which drops what is forwarded: a chain of iptables, and one of nftables. */
+  raiseFirewall(): void
   close(): void
 }
 
@@ -283,6 +287,33 @@ function contract(name: string, make: () => Subject): void {
       expect((await kernel.observe([])).table).toBeNull()
     })
 
+    test('rules of ours in chains of other firewalls', async () => {
+      subject.raiseFirewall()
+      const allow = { kind: 'forwarded' } as const
+      const chains = async (): Promise<ForeignChain[]> =>
+        (await kernel.observe([])).firewalls.filter(({ dropsAt }) => dropsAt !== null)
+      const found = await chains()
+      expect(found.map(({ place, dropsAt, ours }) => [place.by, place.chain, dropsAt === null, ours])).toEqual([
+        ['iptables', 'FORWARD', false, []],
+        ['nft', 'guard', false, []],
+      ])
+      for (const { place, dropsAt } of found)
+        await twice({ do: 'add-firewall-rule', rule: { place, allow, before: dropsAt! } })
+      const standing = await chains()
+      const comment = 'fleetmove forwarded'
+      expect(standing.map(({ ours }) => ours)).toEqual([
+        [{ comment, effective: true, words: iptablesWords(allow) }],
+        [{ comment, effective: true, words: [] }],
+      ])
+      for (const { place, ours } of standing)
+        await twice({ do: 'remove-firewall-rule', place, comment, words: ours[0]!.words })
+      expect(await chains()).toEqual(found)
+      const nowhere = { by: 'nft', family: 'inet', table: 'nothing', chain: 'nowhere' } as const
+      expect((await failureOf({ do: 'add-firewall-rule', rule: { place: nowhere, allow, before: 0 } })).code).toBe(
+        'kernel',
+      )
+    })
+
     test('a process is known by what it was started with, and replaced when that changes', async () => {
       await twice({ do: 'start-process', process: sleeper })
       expect((await kernel.observe([])).processes).toEqual({ sleeper: processFingerprint(sleeper) })
@@ -357,11 +388,33 @@ function contract(name: string, make: () => Subject): void {
 }
 
 if (!isInOwnNamespace) {
-  const fake = (wireguardInKernel: boolean) => (): Subject => ({
-    kernel: new FakeKernel({ wireguard: wireguardInKernel }),
-    wireguard: wireguardInKernel,
-    close: () => {},
-  })
+  const fake = (wireguardInKernel: boolean) => (): Subject => {
+    const kernel = new FakeKernel({ wireguard: wireguardInKernel })
+    return {
+      kernel,
+      wireguard: wireguardInKernel,
+      raiseFirewall: () => {
+        const chain = { hook: 'forward', ours: [] } as const
+        kernel.firewalls = [
+          {
+            ...chain,
+            place: { by: 'iptables', command: 'iptables-nft', chain: 'FORWARD' },
+            families: [4],
+            dropsAt: 0,
+            ours: [],
+          },
+          {
+            ...chain,
+            place: { by: 'nft', family: 'inet', table: 'other', chain: 'guard' },
+            families: [4, 6],
+            dropsAt: 1,
+            ours: [],
+          },
+        ]
+      },
+      close: () => {},
+    }
+  }
   contract('the fake kernel', fake(true))
   contract('the fake kernel without WireGuard', fake(false))
 }
@@ -376,6 +429,13 @@ function realKernel(): Subject {
   return {
     kernel,
     wireguard: hasKernelWireguard(),
+    raiseFirewall: () => {
+      execFileSync('iptables-nft', ['-P', 'FORWARD', 'DROP'])
+      const chain = 'type filter hook forward priority filter; policy accept;'
+      execFileSync('nft', [
+        `add table inet other; add chain inet other guard { ${chain} }; add rule inet other guard drop`,
+      ])
+    },
     close: () => {
       kernel.close()
       rmSync(directory, { recursive: true, force: true })

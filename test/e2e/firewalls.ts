@@ -53,8 +53,8 @@ table inet filter {
 END`
 
 /**
- * The chains that firewalld 1.3.3 makes (Debian 12, zone public with ssh and the ports of the web, nftables
- * backend), recorded by nft 1.0.6; empty chains of zones left away.
+ * After the chains of firewalld 1.3 with nftables (zone public, ssh and the ports of the web): written by
+ * hand, without those that are empty, since firewalld itself needs D-Bus.
  */
 const firewalldRules = `nft -f - <<'END'
 table inet firewalld
