@@ -22,6 +22,10 @@ const pollMs = 30_000
 /** For iptables-legacy, which tells nobody of changes, while rules of ours stand there. */
 const silentMs = 800
 
+/** What is fought over is the same wherever in a chain it has its place this time: handles grow with every reload. */
+const thingOf = (step: Step): string =>
+  describeStep(step.do === 'add-firewall-rule' ? { ...step, rule: { ...step.rule, before: 0 } } : step)
+
 export class Reconciler {
   mended: Mended = { times: 0, lastAt: 0, steps: [] }
   private readonly fights = new Fights()
@@ -69,7 +73,7 @@ export class Reconciler {
     this.noticed = false
     try {
       const steps = await this.host.mend({
-        leave: (step) => this.fights.rests(describeStep(step), performance.now()),
+        leave: (step) => this.fights.rests(thingOf(step), performance.now()),
         before: (step) => this.count(step),
       })
       if (steps.length > 0) this.tell(steps)
@@ -94,7 +98,7 @@ export class Reconciler {
 
   /** Steps that fail count as well, or a hopeless one would be tried for ever. */
   private count(step: Step): void {
-    const what = describeStep(step)
+    const what = thingOf(step)
     const restMs = this.fights.mended(what, performance.now())
     if (restMs === 0) return
     this.log('fighting: undone again and again by something else; let be for a while', { what, seconds: restMs / 1000 })
