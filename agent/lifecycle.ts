@@ -84,20 +84,20 @@ export async function runShell(command: string, label: string, options: CommandO
   // Node has raised its own soft limit to the hard one; with that, daemons that use select(2) or close every
   // possible descriptor fail or crawl (systemd.exec(5), LimitNOFILE=). 1024 is what a unit or a login has.
   const shell = ['/bin/sh', '-c', 'ulimit -S -n 1024 2>/dev/null; exec /bin/sh -c "$1"', 'sh', command]
-  if (!systemdRuns()) return run(shell, label, options)
+  if (!systemdRuns()) return runCommand(shell, label, options)
   // --scope runs the command as our own child: its environment, exit code and files are as we give them.
   const unit = `fleetmove-${label}-${randomBytes(4).toString('hex')}`
   // The agent's own OOMScoreAdjust= is not for the service.
   const unbiased = ['/bin/sh', '-c', 'echo 0 >/proc/$$/oom_score_adj; exec "$@"', 'sh', ...shell]
   const described = [`--unit=${unit}`, `--description=fleetmove: ${label}`]
-  return run(['systemd-run', '--scope', '--collect', '--quiet', ...described, '--', ...unbiased], label, options)
+  return runCommand(['systemd-run', '--scope', '--collect', '--quiet', ...described, '--', ...unbiased], label, options)
 }
 
 async function controlUnit(action: LifecycleAction, unit: string, options: CommandOptions): Promise<CommandEnd> {
-  const end = await run(['systemctl', action, '--', unit], `unit-${action}`, options)
+  const end = await runCommand(['systemctl', action, '--', unit], `unit-${action}`, options)
   // `start` succeeds for a service whose main process ends right after: Type=simple.
   if (end.ok) return end
-  const journal = await run(
+  const journal = await runCommand(
     ['journalctl', '--no-pager', '--quiet', '-n', journalLines, '-o', 'cat', '-u', unit],
     `journal-${action}`,
     { ...options, timeoutMs: 5000 },
@@ -111,14 +111,14 @@ async function controlContainer(
   options: CommandOptions,
 ): Promise<CommandEnd> {
   const tool = toolPath.split(':').some((directory) => existsSync(`${directory}/docker`)) ? 'docker' : 'podman'
-  return run([tool, action, '--', container], `container-${action}`, options)
+  return runCommand([tool, action, '--', container], `container-${action}`, options)
 }
 
 /**
  * Runs to the end of the command itself, not of its output: a daemon that it leaves behind keeps that
  * open. The output goes to a file and not to a pipe, so the daemon can still write when we are gone.
  */
-async function run(argv: readonly string[], label: string, options: CommandOptions): Promise<CommandEnd> {
+export async function runCommand(argv: readonly string[], label: string, options: CommandOptions): Promise<CommandEnd> {
   options.signal?.throwIfAborted()
   await mkdir(paths.run, { recursive: true, mode: 0o700 })
   const path = `${paths.run}/${label}-${randomBytes(6).toString('hex')}.out`

@@ -56,7 +56,17 @@ export const requests = {
   }),
   lifecycle: z.object({
     service: codec.name,
-    action: z.enum(['start', 'stop', 'before_move', 'after_move', 'on_rollback']),
+    action: z.enum([
+      'start',
+      'stop',
+      'before_move',
+      'after_move',
+      'on_rollback',
+      'boot-state',
+      'boot-on',
+      'boot-off',
+      'boot-as-found',
+    ]),
     lifecycle: z.object({
       // systemd.unit(5) and Docker's names; neither may look like an option.
       unit: z.string().regex(/^([A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254})?$/),

@@ -14,6 +14,7 @@ import type { HostSpec, ServiceSpec, TunnelSpec } from '../proto/model/host-spec
 import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
 import { startRelayTest } from '../proto/relay-test.js'
 import { sendProbe, startProbe } from '../proto/send-probe.js'
+import { controlBoot } from './boot.js'
 import { inspectData } from './data/inspect-data.js'
 import { pullData } from './data/pull-data.js'
 import { writeRecords } from './data/records.js'
@@ -157,7 +158,9 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       const { service, action, lifecycle, environment, timeoutMs } = decode('lifecycle', requests.lifecycle, request)
       const options = { environment, timeoutMs }
       if (action === 'start' || action === 'stop') return runLifecycle(service, action, meansOf(lifecycle), options)
-      return runHook(service, action, lifecycle.command, options)
+      if (action === 'before_move' || action === 'after_move' || action === 'on_rollback')
+        return runHook(service, action, lifecycle.command, options)
+      return controlBoot(service, action, lifecycle.unit, options)
     }),
     health: unary(async (request: wire.HealthRequest) => {
       const { service, timeoutMs, ...check } = decode('health', requests.health, request)

@@ -1,5 +1,6 @@
 /** `fleetmove down`: abandon the move: services back on old, hosts as they were found. */
 import type { Name } from '../proto/model/names.js'
+import { bootAsFound } from './boot.js'
 import { keepHistory } from './history.js'
 import { journal } from './journal.js'
 import { moveService } from './move.js'
@@ -24,6 +25,7 @@ export function down(context: Context): Promise<DownResult> {
     }
     const under = [...world.fleet.services.values()].filter((s) => world.states.get(s.name)?.stage !== 'planned')
     await keepHistory(world)
+    for (const service of under) await bootAsFound(world, service)
     if (under.length > 0) await releaseServices(world, under)
     for (const service of under) await journal(world.fleet, { type: 'stage', service: service.name, stage: 'planned' })
     return { returned, cleaned: await cleanUp(world) }

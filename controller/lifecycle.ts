@@ -28,6 +28,26 @@ export async function runLifecycle(
   await perform(world, service, action, host, { ...noLifecycle, ...means })
 }
 
+/**
+ * Whether a unit starts with the host, or changes that.
+ * @returns what the host said: `enabled`, `disabled`, …
+ * @throws FleetmoveError 'health' with what the command printed.
+ */
+export async function askBoot(
+  world: World,
+  service: Service,
+  action: 'boot-state' | 'boot-on' | 'boot-off' | 'boot-as-found',
+  host: Name,
+): Promise<string> {
+  if (service.lifecycle?.kind !== 'unit') return ''
+  const { unit } = service.lifecycle
+  const lifecycle = { ...noLifecycle, unit }
+  const request = { service: service.name, action, lifecycle, environment: {}, timeoutMs: lifecycleMs }
+  const { ok, ended, output } = await agentOf(world, host).lifecycle(request)
+  if (ok) return output.trim()
+  throw new FleetmoveError('health', { message: `${action} of ${unit} failed (${ended}): ${output.trim()}`, host })
+}
+
 export type Hook = 'before_move' | 'after_move' | 'on_rollback'
 
 /**

@@ -4,6 +4,7 @@
  */
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
+import { moveBoot } from './boot.js'
 import { change } from './change.js'
 import type { Service } from './config/fleet.js'
 import { goDark } from './dark.js'
@@ -64,6 +65,7 @@ export async function recreateMove(world: World, service: Service, target: Name,
       throw rolledBack(service, origin, cause)
     }
   }
+  await moveBoot(world, service, target)
   await setState(world, service, { stage: finished, active: target })
   await runHook(world, service, finished === 'moved' ? 'after_move' : 'on_rollback', target)
   return { service: service.name, active: target, switchMs: gapMs, undrained }

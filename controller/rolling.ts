@@ -1,5 +1,6 @@
 /** The move of a service that may run on both hosts at once: start, health, switch, verify, drain, stop. In either direction. */
 import type { Name } from '../proto/model/names.js'
+import { moveBoot } from './boot.js'
 import { type CanaryPlan, canary } from './canary.js'
 import { change } from './change.js'
 import type { Service } from './config/fleet.js'
@@ -56,6 +57,7 @@ export async function rollingMove(
   const undrained = await drain(world, service, origin)
   if (undrained > 0 && service.drainThen === 'reset') await reset(world, service, origin)
   await runLifecycle(world, service, 'stop', origin)
+  await moveBoot(world, service, target)
   await setState(world, service, { stage: finished, active: target })
   await runHook(world, service, finished === 'moved' ? 'after_move' : 'on_rollback', target)
   return { service: service.name, active: target, switchMs, undrained }
