@@ -52,7 +52,7 @@ export class DataHost {
       },
     )
     const channel = {
-      ...{ address: `unix:${this.root}/run/fleetmove/agent.sock`, credentials: credentials.createInsecure() },
+      ...{ address: `unix:${this.socket}`, credentials: credentials.createInsecure() },
       ...{ options: { 'grpc.default_authority': 'localhost', 'grpc.use_local_subchannel_pool': 1 } },
       ...{ failure: () => undefined, close: async () => {} },
     }
@@ -61,6 +61,15 @@ export class DataHost {
     const wanted: HostSpec = { ...spec([this.tunnel], []), host: name(this.side) }
     await this.client.apply(wanted, 30_000)
     await this.client.confirm(1)
+  }
+
+  /** As this machine sees it. */
+  get socket(): string {
+    return `${this.root}/run/fleetmove/agent.sock`
+  }
+  /** What the agent has logged. */
+  get said(): string {
+    return this.process?.log ?? ''
   }
 
   get agent(): Agent {

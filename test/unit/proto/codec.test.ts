@@ -16,6 +16,7 @@ import {
   spec,
   tunnel,
 } from '../agent/plan/specs.js'
+import { cases } from '../cases.js'
 
 type Wire = ReturnType<typeof encodeHostSpec>
 type Json = Record<string, unknown>
@@ -459,7 +460,7 @@ describe('garbage is taken as a valid spec or refused as invalid, and nothing el
         }
         takenOrInvalid(twice)
       }),
-      { numRuns: 1000 },
+      { numRuns: cases(1000) },
     )
   })
   it('as bytes', () => {
@@ -473,7 +474,7 @@ describe('garbage is taken as a valid spec or refused as invalid, and nothing el
         }
         takenOrInvalid(decoded)
       }),
-      { numRuns: 500 },
+      { numRuns: cases(500) },
     )
   })
 })

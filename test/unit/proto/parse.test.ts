@@ -10,6 +10,7 @@ import {
   parseName,
   quote,
 } from '../../../proto/parse.js'
+import { cases } from '../cases.js'
 
 const readOf = <T>(parsed: Parsed<T>): T => {
   if (!parsed.ok) throw new Error(`refused ${parsed.found}, allowed ${parsed.allowed}`)
@@ -80,7 +81,7 @@ describe('parseIp', () => {
     const shaped = fc.oneof(fc.ipV4(), fc.ipV6(), fc.ipV4Extended(), nearly)
     fc.assert(
       fc.property(shaped, (text) => parseIp(text).ok === (isIPv4(text) || isIPv6(text))),
-      { numRuns: 2000 },
+      { numRuns: cases(2000) },
     )
   })
 
@@ -91,7 +92,7 @@ describe('parseIp', () => {
         expect(readOf(parseIp(canonical))).toBe(canonical)
         if (familyOf(canonical) === 6) expect(`[${canonical}]`).toBe(new URL(`http://[${text}]/`).hostname)
       }),
-      { numRuns: 2000 },
+      { numRuns: cases(2000) },
     )
   })
 

@@ -6,6 +6,7 @@ import type { Found } from '../../../../agent/plan/difference.js'
 import { sysctlKeys } from '../../../../agent/plan/sysctls.js'
 import type { HostSpec } from '../../../../proto/model/host-spec.js'
 import { FakeKernel, type FakeKernelOptions } from '../../../fakes/fake-kernel.js'
+import { cases } from '../../cases.js'
 import { anySpec, forward, ip, new4, new6, old4, old6, serve, service, spec, tunnel } from './specs.js'
 
 const link = (name: string, kind = ''): ObservedLink => ({ name, kind, mtu: 1500, up: true, vxlan: null })
@@ -116,7 +117,7 @@ describe('from nothing to A to B to nothing', () => {
         expect(await subject.state()).toEqual(start)
         expect(subject.found).toEqual({})
       }),
-      { numRuns: 300 },
+      { numRuns: cases(300) },
     )
   }, 60_000)
 
@@ -135,7 +136,7 @@ describe('from nothing to A to B to nothing', () => {
         expect(await subject.state()).toEqual(start)
         expect(subject.found).toEqual({})
       }),
-      { numRuns: 200 },
+      { numRuns: cases(200) },
     )
   }, 60_000)
 
@@ -165,7 +166,7 @@ describe('from nothing to A to B to nothing', () => {
           )
         expect(sorted(await subject.state())).toEqual(sorted(whole))
       }),
-      { numRuns: 100 },
+      { numRuns: cases(100) },
     )
   }, 60_000)
 })

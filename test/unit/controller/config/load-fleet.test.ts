@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { loadFleet, parseFleet } from '../../../../controller/config/load-fleet.js'
 import { FleetmoveError } from '../../../../proto/model/error.js'
 import type { Name } from '../../../../proto/model/names.js'
+import { cases } from '../../cases.js'
 import { exampleFleet } from './example-fleet.js'
 
 /** Two hosts and a service, in lines so that places can be counted: `with` goes under the service. */
@@ -218,7 +219,7 @@ services:
           })
         },
       ),
-      { numRuns: 50 },
+      { numRuns: cases(50) },
     )
   })
 })
@@ -293,7 +294,7 @@ describe('text that is no fleet', () => {
         const lines = linesOf(pieces.join(''))
         for (const line of lines) expect(line).toMatch(/^fleet\.yaml:\d+:\d+: /)
       }),
-      { numRuns: 300 },
+      { numRuns: cases(300) },
     )
   })
 })

@@ -13,6 +13,7 @@ import {
 import { familyOf, type Ip } from '../../../../proto/model/address.js'
 import type { Name } from '../../../../proto/model/names.js'
 import { parseHostIp } from '../../../../proto/parse.js'
+import { cases } from '../../cases.js'
 
 const ip = (text: string): Ip => text as Ip
 const name = (text: string): Name => text as Name
@@ -29,7 +30,7 @@ describe('tunnelAddresses', () => {
         expect(ipv4.map((text) => Number(text.split('.')[3]) % 4)).toEqual([1, 2])
         expect(ipv6.every((text) => text.startsWith('fd'))).toBe(true)
       }),
-      { numRuns: 5000 },
+      { numRuns: cases(5000) },
     )
   })
 
