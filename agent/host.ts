@@ -21,6 +21,8 @@ export interface HostEvents {
   tracks?(): Promise<void>
   /** Services are dispatched here now, and none were before. */
   dispatches?(services: readonly ServiceSpec[]): Promise<void>
+  /** The kernel has been brought to this spec; null: to nothing. */
+  settled?(spec: HostSpec | null): Promise<void>
   /** Everything of ours is about to be taken out of the kernel. */
   leaving?(): Promise<void>
   /** Everything of ours is out of the kernel. */
@@ -227,7 +229,7 @@ export class Host {
     return this.alone(async () => {
       this.checkGeneration(generation)
       await this.events.leaving?.()
-      const steps = await this.converge(nothing(this.spec))
+      const steps = await this.converge(null)
       clearTimeout(this.timer)
       await this.events.left?.()
       await this.ledger.forget()
@@ -296,6 +298,7 @@ export class Host {
         if (!isDeepStrictEqual(found, this.ledger.current.found)) await this.ledger.saveIfPossible({ found })
       },
     )
+    await this.events.settled?.(confirmed)
     this.events.log('undone', { reason, steps: steps.map(describeStep), ...(unsaved && { unsaved: unsaved.message }) })
     return steps
   }
@@ -304,6 +307,7 @@ export class Host {
     const { found } = this.ledger.current
     const steps = await converge(this.kernel, spec ?? nothing(this.spec), found, (kept) => this.keep(kept))
     await this.tell(steps)
+    await this.events.settled?.(spec)
     return steps
   }
 

@@ -1,6 +1,6 @@
 /**
  * The agent's one executable: `serve` is the daemon, `dial` joins an SSH session to its socket, `hold` keeps
- * packets waiting in a process of its own, `plan` foresees what an agent would do elsewhere. Each loads only
+ * packets waiting in a process of its own, `connections` writes down who came, `plan` foresees what an agent would do elsewhere. Each loads only
  * what it needs.
  */
 async function main(argv: readonly string[]): Promise<number> {
@@ -12,6 +12,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return (await import('./serve.js')).serve()
     case 'hold':
       return (await import('./hold/holder.js')).holdPackets(rest)
+    case 'connections':
+      return (await import('./connections/recorder.js')).recordConnections(rest)
     case 'plan':
       return (await import('./plan-offline.js')).planOffline()
     default:

@@ -3,6 +3,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
+import { ConnectionLog } from './connections/supervise.js'
 import { clearTrace } from './explain/traces.js'
 import { adopt } from './flows/adopt.js'
 import { readOpened } from './flows/arrivals.js'
@@ -16,6 +17,9 @@ import { Ledger } from './ledger.js'
 import { HostLock } from './lock.js'
 import { guarded } from './lock-service.js'
 import { log } from './log.js'
+import { exposition } from './metrics/exposition.js'
+import { figures } from './metrics/figures.js'
+import { MetricsPublisher } from './metrics/publish.js'
 import { paths } from './plan/own.js'
 import { Reconciler } from './reconcile.js'
 import { watchKernel } from './reconcile-watch.js'
@@ -35,10 +39,17 @@ export async function serve(): Promise<number> {
   await mkdir(paths.state, { recursive: true, mode: 0o700 })
   const kernel = linuxKernel()
   const conntrack = openConntrack()
-  const host = new Host(kernel, await Ledger.open(ledgerPath), {
+  const connections = new ConnectionLog()
+  const metrics = new MetricsPublisher(async () => (host.spec ? exposition(await figures(conntrack, host.spec)) : ''))
+  const host: Host = new Host(kernel, await Ledger.open(ledgerPath), {
     log,
     tracks: async () => log('connections adopted', { ...(await adopt(conntrack)) }),
     dispatches: async (services) => log('connections forgotten', { dead: await forgetGhosts(conntrack, services) }),
+    settled: async (spec) => {
+      const following = [connections.follow(spec), metrics.follow(spec)]
+      // What is to end has ended before the host is left; what begins is not waited for, a client might be.
+      if (!spec?.log) await Promise.all(following)
+    },
     leaving: async () => {
       await forgetMarked(conntrack)
       const cut = await awaitRenumbered(conntrack, renumberedMs)
@@ -73,7 +84,7 @@ export async function serve(): Promise<number> {
   server.addService(
     AgentService,
     guarded(
-      agentService(host, { reconciler, watch, lock, history }, () => leave()),
+      agentService(host, { reconciler, watch, lock, history, logs: [connections, metrics] }, () => leave()),
       lock,
     ),
   )
@@ -88,6 +99,8 @@ export async function serve(): Promise<number> {
   const reason = await ended
   log('ends', { reason })
   clearInterval(sampling)
+  metrics.close()
+  await connections.close()
   reconciler.close()
   await watch.close()
   // The reply to Leave is on its way out; streams of witnesses end with the process.

@@ -22,6 +22,8 @@ export interface Upkeep {
   watch: Pick<Watch, 'blind'>
   lock: HostLock
   history: History
+  /** What is written down beside counts. */
+  logs: readonly { readonly problem: string | undefined }[]
 }
 
 /** Rates are told of so long a time. */
@@ -31,7 +33,7 @@ const recentMs = 60_000
 export async function status(
   host: Host,
   conntrack: Conntrack,
-  { reconciler, watch, lock, history }: Upkeep,
+  { reconciler, watch, lock, history, logs }: Upkeep,
   maxArrivals: number,
 ): Promise<wire.StatusReply> {
   const spec = host.spec
@@ -41,6 +43,7 @@ export async function status(
     fighting: reconciler.fighting,
     blind: [...watch.blind],
     lock: holderOf(lock),
+    unlogged: logs.flatMap(({ problem }) => problem ?? []),
   }
   if (!spec) return { tunnels: [], services: [], drift: [], tracked: undefined, ...upkeep }
   // By itself: whatever else this process does would count as the tunnel's round trip.

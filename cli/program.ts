@@ -51,7 +51,16 @@ export function buildProgram(): Command {
     .action(lazily<{ out?: string }>(async (_names, options) => (await import('./commands/plan.js')).runPlan(options)))
   changing(program, 'up', 'agents, tunnels, forwarding new -> old, verified')
     .argument('[plan]', 'a saved plan: do exactly that, or refuse if something has changed since')
-    .action(lazily(async ([plan], options) => (await import('./commands/up.js')).runUp(plan, options)))
+    .option(
+      '--log-connections',
+      'the hosts write down who came by which address to which service; as log: in fleet.yaml',
+    )
+    .option('--no-log-connections', 'and no longer')
+    .action(
+      lazily<{ logConnections?: boolean }>(async ([plan], options) =>
+        (await import('./commands/up.js')).runUp(plan, options),
+      ),
+    )
   common(program, 'verify', 'probes that prove the path and the source address')
     .argument('[service...]')
     .action(lazily(async (names, options) => (await import('./commands/verify.js')).runVerify(names, options)))

@@ -23,6 +23,8 @@ export interface FleetStatus {
   fighting: { host: Name; steps: string[] }[]
   /** Hosts whose agent can't watch the kernel, and why. */
   blind: { host: Name; reasons: string[] }[]
+  /** What hosts were to write down (log: in fleet.yaml) and don't, and why. */
+  unlogged: { host: Name; reasons: string[] }[]
   /** Hosts that a run has locked. */
   locked: { host: Name; id: string; owner: string; command: string; sinceMs: number }[]
   /** How full connection tracking is on each host, and how much of it goes through a tunnel. */
@@ -120,6 +122,9 @@ export function status(
         fighting.length > 0 ? [{ host, steps: fighting }] : [],
       ),
       blind: [...replies].flatMap(([host, { blind }]) => (blind.length > 0 ? [{ host, reasons: blind }] : [])),
+      unlogged: [...replies].flatMap(([host, { unlogged }]) =>
+        unlogged.length > 0 ? [{ host, reasons: unlogged }] : [],
+      ),
       locked: [...replies].flatMap(([host, { lock }]) => (lock ? [{ host, ...lock }] : [])),
       tracked: [...replies].flatMap(([host, { tracked }]) => {
         if (!tracked) return []

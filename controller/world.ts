@@ -174,6 +174,10 @@ export async function refresh(world: World): Promise<void> {
     world.generation = Math.max(world.generation, state.generation)
     if (state.confirmed) world.specs.set(agent.host, foreign(world.fleet, state.confirmed))
   })
+  // What `up --log-connections` has asked for stays until fleet.yaml or another `up` says otherwise.
+  const connections = [...world.specs.values()].some((spec) => spec.log?.connections)
+  if (connections && world.fleet.log?.connections === undefined)
+    world.fleet = { ...world.fleet, log: { ...world.fleet.log, connections } }
   world.states = statesOf(world.fleet, world.specs)
   world.pairs = standingPairs(world.specs)
 }

@@ -10,7 +10,9 @@ import {
   type Egress,
   type ForwardAction,
   forwardOf,
+  type HostLog,
   type HostSpec,
+  metricsPattern,
   type ServeAction,
   type ServiceRoute,
   type ServiceSpec,
@@ -193,14 +195,25 @@ const service = z
     }),
   )
 
+const log = z
+  .object({ connections: z.boolean(), metrics: z.union([z.literal(''), z.string().max(100).regex(metricsPattern)]) })
+  .transform(({ connections, metrics }): HostLog | undefined =>
+    connections || metrics
+      ? { ...(connections ? { connections: true } : {}), ...(metrics ? { metrics } : {}) }
+      : undefined,
+  )
+
 const hostSpec = checked(
-  z.object({
-    fleet: name,
-    host: name,
-    generation,
-    tunnels: z.array(tunnel).max(63),
-    services: z.array(service).max(10_000),
-  }),
+  z
+    .object({
+      fleet: name,
+      host: name,
+      generation,
+      tunnels: z.array(tunnel).max(63),
+      services: z.array(service).max(10_000),
+      log: log.optional(),
+    })
+    .transform(({ log, ...rest }): HostSpec => ({ ...rest, ...(log ? { log } : {}) })),
   (value, fail) => {
     const indices = new Set(value.tunnels.map((each) => each.index))
     if (indices.size !== value.tunnels.length) fail('two tunnels with one index')
@@ -273,6 +286,7 @@ export const decodeHostSpec = (value: wire.HostSpec | undefined): HostSpec => de
 export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
   return {
     ...spec,
+    log: spec.log && { connections: spec.log.connections ?? false, metrics: spec.log.metrics ?? '' },
     services: spec.services.map((each) => ({
       ...each,
       canary: each.canary ?? undefined,

@@ -5,6 +5,7 @@
  */
 import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
 import type { Protocol } from '../../proto/model/host-spec.js'
+import { decodeTimes, eachAttribute } from './conntrack-attributes.js'
 import { addressFamily, bytesToIp, ipToBytes } from './ip-bytes.js'
 import { isErrno, mostAtOnce, type Netlink, netlinkProtocol, openRaw } from './netlink.js'
 import { attribute, flag, nest, u8, u16be, u32be } from './netlink-message.js'
@@ -36,6 +37,10 @@ export interface ConntrackEntry {
   zone: number
   /** Of both directions; null where the host doesn't count (nf_conntrack_acct). */
   counters: { packets: number; bytes: number } | null
+  /** The bytes of each direction; null as above. */
+  bytes: { original: number; reply: number } | null
+  /** Milliseconds since 1970; null where the host doesn't note them (nf_conntrack_timestamp), 0 for not yet. */
+  times: { start: number; stop: number } | null
 }
 
 /** A TCP connection that both ends have talked in. */
@@ -101,6 +106,7 @@ const cta = {
   countersReply: 10,
   id: 12,
   zone: 18,
+  timestamp: 20,
   markMask: 21,
   filter: 25,
 } as const
@@ -114,8 +120,6 @@ const filterFlag = { destination: 0x2, protocolNumber: 0x8, destinationPort: 0x2
 
 const protocolNumber: Record<Protocol, number> = { tcp: 6, udp: 17 }
 const nfgenmsgLength = 4
-/** Without NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
-const typeMask = 0x3fff
 
 /** A socket of its own to the connection tracking of this process's network namespace. */
 export const openConntrack = (): Conntrack => new NetlinkConntrack(openRaw(netlinkProtocol.netfilter))
@@ -270,12 +274,14 @@ function encodeTuple(type: number, protocol: Protocol, tuple: Tuple, zone: numbe
  * nest take most of the time.
  * @returns undefined for what is neither TCP nor UDP
  */
-function decodeEntry(payload: Buffer): ConntrackEntry | undefined {
+export function decodeEntry(payload: Buffer): ConntrackEntry | undefined {
   let original: DecodedTuple | undefined
   let reply: DecodedTuple | undefined
   let tcpState: TcpState | null = null
   let zone: number | undefined
   let counters: ConntrackEntry['counters'] = null
+  let bytes: ConntrackEntry['bytes'] = null
+  let times: ConntrackEntry['times'] = null
   const numbers = { id: 0, mark: 0, status: 0, timeout: 0 }
   eachAttribute(payload, nfgenmsgLength, payload.length, (type, start, end) => {
     if (type === cta.original) original = decodeTuple(payload, start, end)
@@ -287,8 +293,11 @@ function decodeEntry(payload: Buffer): ConntrackEntry | undefined {
     else if (type === cta.timeout) numbers.timeout = payload.readUInt32BE(start)
     else if (type === cta.zone) zone = payload.readUInt16BE(start)
     else if (type === cta.countersOriginal || type === cta.countersReply) {
+      const before = counters?.bytes ?? 0
       counters = addCounters(counters, payload, start, end)
-    }
+      bytes ??= { original: 0, reply: 0 }
+      bytes[type === cta.countersOriginal ? 'original' : 'reply'] = counters.bytes - before
+    } else if (type === cta.timestamp) times = decodeTimes(payload, start, end)
   })
   // Assigned in a callback, which the compiler doesn't follow.
   const [first, answer] = [original as DecodedTuple | undefined, reply as DecodedTuple | undefined]
@@ -303,22 +312,8 @@ function decodeEntry(payload: Buffer): ConntrackEntry | undefined {
     // On the entry where it holds for both directions, in the tuple where it holds for one.
     zone: zone ?? first.zone,
     counters,
-  }
-}
-
-/** As `readAttributes`, by offsets into the whole: calls `take` with where each value starts and ends. */
-function eachAttribute(
-  bytes: Buffer,
-  from: number,
-  to: number,
-  take: (type: number, start: number, end: number) => void,
-): void {
-  let offset = from
-  while (offset + 4 <= to) {
-    const length = bytes.readUInt16LE(offset)
-    if (length < 4 || offset + length > to) return
-    take(bytes.readUInt16LE(offset + 2) & typeMask, offset + 4, offset + length)
-    offset += (length + 3) & ~3
+    bytes,
+    times,
   }
 }
 

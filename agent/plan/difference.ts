@@ -12,7 +12,7 @@ import { firewallSteps } from './firewall/firewall-rules.js'
 import { deviceOf, makeRoom, wireguardProcess } from './make-room.js'
 import { isOurDevice } from './own.js'
 import { sameFrame } from './ruleset.js'
-import { opensForwarding } from './sysctls.js'
+import { needsTable, opensForwarding } from './sysctls.js'
 
 export { processFingerprint } from './make-room.js'
 
@@ -149,7 +149,7 @@ function sysctlSteps(
       kept[key] = now
       if (key === 'net.ipv6.conf.all.forwarding') Object.assign(kept, perDevice(observed, kept))
     }
-    ;(opensForwarding(key) ? opening : first).push({ do: 'set-sysctl', key, value })
+    ;(opensForwarding(key) || needsTable(key) ? opening : first).push({ do: 'set-sysctl', key, value })
   }
   const restoring: Step[] = []
   const stale = Object.entries(kept).filter(([key]) => !(key in desired.sysctls) && !heldByAll(key, desired))

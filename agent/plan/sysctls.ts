@@ -24,6 +24,8 @@ const before = ({ found, observed }: Pick<Input, 'found' | 'observed'>, key: str
 const forwarding4 = (device: string): string => `net.ipv4.conf.${device}.forwarding`
 const forwarding6 = 'net.ipv6.conf.all.forwarding'
 const acceptRa = (device: string): string => `net.ipv6.conf.${device}.accept_ra`
+/** Bytes and times of connections; of those that begin from then on. */
+const tracking = ['net.netfilter.nf_conntrack_acct', 'net.netfilter.nf_conntrack_timestamp'] as const
 const allSendRedirects = 'net.ipv4.conf.all.send_redirects'
 
 /** Every key whose value decides what to set or what to put back, so that it must be observed first. */
@@ -33,6 +35,7 @@ export function sysctlKeys(observed: Pick<Observed, 'links'>): string[] {
     // Writing `all` writes this and every device's, so each must be known to be put back.
     'net.ipv6.conf.default.forwarding',
     allSendRedirects,
+    ...tracking,
     ...observed.links.flatMap(({ name }) => [
       forwarding4(name),
       `net.ipv4.conf.${name}.rp_filter`,
@@ -61,6 +64,7 @@ export function desiredSysctls(input: Input): Record<string, string> {
   // wanting it too, what it was is kept, and put back at the end.
   if (input.spec.tunnels.some(isKernelWireguard)) wanted[allSendRedirects] = '0'
   for (const device of input.uplinks) wanted[forwarding4(device)] = '1'
+  if (input.spec.log?.connections && input.spec.services.length > 0) for (const key of tracking) wanted[key] = '1'
   if (usesIpv6(input.spec)) {
     for (const device of input.uplinks) {
       // A forwarding host ignores router advertisements unless this is 2, and turning forwarding on
@@ -94,6 +98,9 @@ export function openedDevices(input: Omit<Input, 'spec'>): { opened4: string[]; 
   )
   return { opened4: [...new Set(opened)].sort(), opened6: before(input, forwarding6) !== '1' }
 }
+
+/** Keys that are there only once something tracks connections: our table does. */
+export const needsTable = (key: string): boolean => key.startsWith('net.netfilter.')
 
 /** Keys that open forwarding: they are set last, when the guard stands, and put back first. */
 export const opensForwarding = (key: string): boolean => key.endsWith('.forwarding')

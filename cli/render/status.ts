@@ -100,6 +100,7 @@ function problems(status: FleetStatus, { style, now }: Page): string[] {
         `mended on ${host}: ${times === 1 ? 'once' : `${times} times`}, last ${age(lastMsAgo)} ago: ${steps.join('; ')}`,
     ),
     ...status.blind.map(({ host, reasons }) => `${host} looks for changes every 30 s only: ${reasons.join('; ')}`),
+    ...status.unlogged.map(({ host, reasons }) => `${style('red', 'not logged')} on ${host}: ${reasons.join('; ')}`),
     ...(status.absent.length > 0 ? [`no agent on: ${status.absent.join(', ')}`] : []),
   ]
 }

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import type { Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { metricsPattern } from '../../proto/model/host-spec.js'
 import { type Name, namePattern } from '../../proto/model/names.js'
 import { type Parsed, parseHostIp, parseIp, parseListener, parseName, parsePrefix, quote } from '../../proto/parse.js'
 import { parseSshTarget } from '../ssh/ssh-target.js'
@@ -254,6 +255,22 @@ const named = <Entry extends z.ZodType>(entry: Entry, what: string) =>
     .record(name, entry, { error: `a mapping of names to ${what}` })
     .refine((entries) => Object.keys(entries).length > 0, { error: `one of the ${what} or more` })
 
+const log = mapping(
+  {
+    connections: z
+      .boolean({ error: 'true or false' })
+      .optional()
+      .meta({ description: 'Write down who came by which address to which service, on the hosts' }),
+    metrics: matchingText(
+      metricsPattern,
+      'a path such as /var/lib/prometheus/node-exporter/fleetmove.prom, or unix:/run/fleetmove.sock',
+    )
+      .optional()
+      .meta({ description: 'Figures for Prometheus on every host: a text file, or a unix socket' }),
+  },
+  'a mapping with connections and metrics',
+)
+
 export const fleetEntry = mapping(
   {
     fleet: name,
@@ -261,6 +278,7 @@ export const fleetEntry = mapping(
     tunnel: tunnel.prefault({}),
     services: named(service, 'services'),
     dns: dns.prefault({}),
+    log: log.optional(),
     vantages: z.record(name, vantage, { error: 'a mapping of names to vantages' }).optional(),
   },
   'a mapping with fleet, hosts and services',

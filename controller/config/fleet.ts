@@ -12,8 +12,16 @@ export interface Fleet {
   readonly hosts: ReadonlyMap<Name, Host>
   readonly tunnel: Tunnel
   readonly dns: DnsSettings
+  readonly log?: FleetLog
   readonly services: ReadonlyMap<Name, Service>
   readonly vantages: ReadonlyMap<Name, Vantage>
+}
+
+export interface FleetLog {
+  /** Who came by which address to which service; absent: as it stands on the hosts (`up --log-connections`). */
+  readonly connections?: boolean
+  /** As in HostLog. */
+  readonly metrics?: string
 }
 
 export interface Host {

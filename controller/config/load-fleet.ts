@@ -8,7 +8,7 @@ import { checkOrder } from './check-order.js'
 import { checkReferences } from './check-references.js'
 import { draftOf } from './draft.js'
 import { explainIssues } from './explain-issues.js'
-import type { DnsSettings, Fleet, Host, Lifecycle, Service, Vantage } from './fleet.js'
+import type { DnsSettings, Fleet, FleetLog, Host, Lifecycle, Service, Vantage } from './fleet.js'
 import { type PlacedProblem, readDocument } from './fleet-document.js'
 import { type FleetEntry, fleetEntry, type ServiceEntry } from './fleet-schema.js'
 import { pathText } from './problem.js'
@@ -102,10 +102,16 @@ function fleetOf(entry: FleetEntry): Fleet {
     ),
     tunnel: entry.tunnel,
     dns: dnsOf(entry.dns),
+    ...(entry.log ? { log: logOf(entry.log) } : {}),
     services: byName(entry.services, serviceOf),
     vantages: byName(entry.vantages ?? {}, (name, { ssh }): Vantage => ({ name, ssh })),
   }
 }
+
+const logOf = ({ connections, metrics }: NonNullable<FleetEntry['log']>): FleetLog => ({
+  ...(connections === undefined ? {} : { connections }),
+  ...(metrics === undefined ? {} : { metrics }),
+})
 
 function dnsOf({ resolvers, ttl, update, hook }: FleetEntry['dns']): DnsSettings {
   const means: DnsSettings['means'] = update

@@ -50,9 +50,17 @@ export function hostSpecs(input: SpecsInput): Map<Name, HostSpec> {
         })
         .sort((x, y) => x.index - y.index),
       services: services.flatMap((service) => serviceSpec(input, service, host)),
+      ...logOf(input.fleet),
     })
   }
   return specs
+}
+
+function logOf({ log }: Fleet): Pick<HostSpec, 'log'> {
+  if (!log?.connections && !log?.metrics) return {}
+  return {
+    log: { ...(log.connections ? { connections: true } : {}), ...(log.metrics ? { metrics: log.metrics } : {}) },
+  }
 }
 
 /** A service on its way, as one of its hosts must treat it; none while it is planned or finalized. */

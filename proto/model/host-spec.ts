@@ -17,7 +17,19 @@ export interface HostSpec {
   generation: number
   tunnels: TunnelSpec[]
   services: ServiceSpec[]
+  log?: HostLog
 }
+
+/** What the agent writes down beside counts. Nothing asked for is an absent `log`. */
+export interface HostLog {
+  /** Who came by which address to which service, when and with how much: JSON lines under /var/lib/fleetmove. */
+  connections?: true
+  /** Where Prometheus finds figures: an absolute path ending in .prom (textfile collector), or unix:PATH.sock. */
+  metrics?: string
+}
+
+/** Absolute, and nothing that climbs or could be taken for another kind of file. */
+export const metricsPattern = /^(unix:(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+\.sock|(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+\.prom)$/
 
 /** One end of the link to one peer. */
 export interface TunnelSpec {

@@ -57,6 +57,7 @@ const quiet: Omit<FleetStatus, 'fleet' | 'services'> = {
   mended: [],
   fighting: [],
   blind: [],
+  unlogged: [],
   locked: [],
   tracked: [{ host: name('new1'), entries: 51_000, most: 65_536, own: 3000 }],
   absent: [],
@@ -90,6 +91,7 @@ test('what is wrong stands before the services', () => {
     mended: [{ host: name('old1'), times: 2, lastMsAgo: 61_000, steps: ['load table inet fleetmove'] }],
     fighting: [{ host: name('old1'), steps: ['set net.ipv4.conf.eth0.forwarding to 1'] }],
     blind: [{ host: name('new1'), reasons: ['nft monitor destroy: not there'] }],
+    unlogged: [{ host: name('old1'), reasons: ["metrics: /srv/x.prom is there and is not fleetmove's"] }],
     absent: [name('new2')],
   })
   expectGolden('terminal/status-problems.txt', statusText(wrong, { columns: 80, style, now }))

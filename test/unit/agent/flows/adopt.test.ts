@@ -10,7 +10,7 @@ const there: Tuple = { source: client, sourcePort: 4000, destination: own, desti
 const back: Tuple = { source: own, sourcePort: 80, destination: client, destinationPort: 4000 }
 const entry = (original: Tuple, reply: Tuple, change: Partial<ConntrackEntry> = {}): ConntrackEntry => ({
   ...{ family: 4, id: 1, protocol: 'tcp', original, reply, mark: 0, status: 0, tcpState: 'established' },
-  ...{ timeout: 300, zone: 0, counters: null },
+  ...{ timeout: 300, zone: 0, counters: null, bytes: null, times: null },
   ...change,
 })
 const socket = (change: Partial<StatefulSocket> = {}): StatefulSocket => ({

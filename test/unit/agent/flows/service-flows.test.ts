@@ -38,6 +38,8 @@ function entry(
       timeout: 60,
       zone: 0,
       counters: null,
+      bytes: null,
+      times: null,
     },
     original: { source: client, sourcePort, destination: own, destinationPort: port },
     reply: { ...server, destination: client, destinationPort: sourcePort },

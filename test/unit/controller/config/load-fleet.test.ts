@@ -262,7 +262,7 @@ describe('text that is no fleet', () => {
         '1:1: services: found nothing, allowed a mapping of names to services',
         '1:8: fleet: found "F", allowed a name of 1 to 32 characters of a-z, 0-9 and -, beginning with a letter or digit',
         '2:8: hosts: found an empty mapping, allowed one of the hosts or more',
-        '3:1: 1: found the unknown key "1", allowed fleet, hosts, tunnel, services, dns, vantages',
+        '3:1: 1: found the unknown key "1", allowed fleet, hosts, tunnel, services, dns, log, vantages',
         '4:1: found the key "1" a second time, allowed once (the first is on line 3)',
       ],
     ],
@@ -353,7 +353,7 @@ describe('what a key may hold', () => {
       'a misspelt part',
       `${small()}tunel: { port: 1 }\n`,
       [
-        '10:1: tunel: found the unknown key "tunel", allowed fleet, hosts, tunnel, services, dns, vantages; did you mean "tunnel"?',
+        '10:1: tunel: found the unknown key "tunel", allowed fleet, hosts, tunnel, services, dns, log, vantages; did you mean "tunnel"?',
       ],
     ],
     [
