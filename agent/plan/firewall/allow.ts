@@ -18,8 +18,8 @@ export type Allow =
   /** The tunnel's outer packets. */
   | { kind: 'tunnel'; port: number; from: Ip }
   | { kind: 'probe'; protocol: Protocol; port: number }
-  /** In prerouting, where the reverse path is checked. */
-  | { kind: 'device'; device: string }
+  /** In prerouting, where the reverse path is checked, by our mark too, which leads elsewhere: connections that bear it. */
+  | { kind: 'steered' }
   /** While the path is measured, before the peer's address is settled. */
   | { kind: 'measure'; port: number }
 
@@ -47,7 +47,7 @@ export function familiesOf(allow: Allow): Family[] {
 }
 
 export const hookOf = ({ kind }: Allow): 'input' | 'forward' | 'prerouting' =>
-  kind === 'forwarded' ? 'forward' : kind === 'device' ? 'prerouting' : 'input'
+  kind === 'forwarded' ? 'forward' : kind === 'steered' ? 'prerouting' : 'input'
 
 /** Arguments of iptables (iptables-extensions(8)) behind the chain's name. */
 export function iptablesWords(allow: Allow): string[] {
@@ -59,6 +59,7 @@ function iptablesMatch(allow: Allow): string[] {
   switch (allow.kind) {
     case 'forwarded':
     case 'arriving':
+    case 'steered':
       return ['-m', 'connmark', '!', '--mark', `0x0/${mark}`]
     case 'peer':
       return ['-s', allow.address, '-i', allow.device]
@@ -70,8 +71,6 @@ function iptablesMatch(allow: Allow): string[] {
       return ['-s', allow.from, ...port('udp', allow.port)]
     case 'probe':
       return ['-p', allow.protocol, '-m', allow.protocol, '--dport', `${allow.port}:${allow.port + 1}`]
-    case 'device':
-      return ['-i', allow.device]
     case 'measure':
       return port('udp', allow.port)
   }
@@ -83,6 +82,7 @@ export function nftRule(allow: Allow): string {
   switch (allow.kind) {
     case 'forwarded':
     case 'arriving':
+    case 'steered':
       return `ct mark & ${mark} != 0 accept`
     case 'peer':
       return `iifname "${allow.device}" ${source(allow.address)} accept`
@@ -94,8 +94,6 @@ export function nftRule(allow: Allow): string {
       return `${source(allow.from)} udp dport ${allow.port} accept`
     case 'probe':
       return `${allow.protocol} dport ${allow.port}-${allow.port + 1} accept`
-    case 'device':
-      return `iifname "${allow.device}" accept`
     case 'measure':
       return `udp dport ${allow.port} accept`
   }
@@ -118,8 +116,8 @@ export function describeAllow(allow: Allow): string {
       return `the tunnel: UDP port ${allow.port} from ${allow.from}`
     case 'probe':
       return `probes: ${allow.protocol.toUpperCase()} ports ${allow.port} and ${allow.port + 1}`
-    case 'device':
-      return `clients' packets by ${allow.device}, whose way back is another`
+    case 'steered':
+      return "clients' packets whose way back is a tunnel (their connections bear our mark)"
     case 'measure':
       return `UDP port ${allow.port} while the path is measured`
   }

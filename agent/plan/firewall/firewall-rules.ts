@@ -11,6 +11,7 @@ export function allowances(spec: HostSpec): Allow[] {
   return [
     { kind: 'forwarded' },
     { kind: 'arriving' },
+    { kind: 'steered' },
     ...spec.tunnels.flatMap((tunnel): Allow[] => {
       const { device, links, layer } = piecesOf(tunnel)
       return [
@@ -25,7 +26,6 @@ export function allowances(spec: HostSpec): Allow[] {
         ...(layer === 2 ? [{ kind: 'neighbour', device } satisfies Allow] : []),
         { kind: 'probe', protocol: 'tcp', port: tunnel.probe.port },
         { kind: 'probe', protocol: 'udp', port: tunnel.probe.port },
-        { kind: 'device', device },
       ]
     }),
   ]
