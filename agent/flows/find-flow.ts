@@ -4,11 +4,16 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { hostPort, type Ip } from '../../proto/model/address.js'
 import type { FlowEvidence, FlowQuery } from '../../proto/model/probe.js'
 import { parseIp } from '../../proto/parse.js'
-import type { Conntrack, ConntrackEntry } from '../kernel/conntrack.js'
+import type { Conntrack, ConntrackEntry, TcpState } from '../kernel/conntrack.js'
 import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { wayOf } from './service-flows.js'
 
-const pollMs = 20
+/** Each look reads all of connection tracking: dozens at once on a busy host would keep it from anything else. */
+const firstPauseMs = 20
+const longestPauseMs = 320
+
+/** On a busy host a probe's connection may be over before anybody looks for its socket. */
+const ended = new Set<TcpState | null>(['fin-wait', 'close-wait', 'last-ack', 'time-wait'])
 
 /**
  * Waits until the connection is established here. The client is matched in connection tracking as it
@@ -20,12 +25,12 @@ export async function findFlow(conntrack: Conntrack, query: FlowQuery): Promise<
   const wanted = `${query.client}${query.clientPort === 0 ? '' : ` port ${query.clientPort}`}`
   const target = `${query.protocol} ${hostPort(query.address, query.port)}`
   let last = ''
-  for (;;) {
-    const found = await look(conntrack, query)
+  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+    const found = await look(conntrack, query, performance.now() >= deadline)
     if (typeof found !== 'string') return found
     last = found
     if (performance.now() >= deadline) break
-    await delay(pollMs)
+    await delay(pauseMs)
   }
   return {
     found: false,
@@ -35,8 +40,11 @@ export async function findFlow(conntrack: Conntrack, query: FlowQuery): Promise<
   }
 }
 
-/** Evidence, or why there is none yet. */
-async function look(conntrack: Conntrack, query: FlowQuery): Promise<FlowEvidence | string> {
+/**
+ * Evidence, or why there is none yet.
+ * @param isLast nothing more is waited for: what connection tracking knows will have to do
+ */
+async function look(conntrack: Conntrack, query: FlowQuery, isLast: boolean): Promise<FlowEvidence | string> {
   const { protocol, address, port } = query
   const entries: ConntrackEntry[] = []
   await conntrack.walk({ protocol, destination: { address, port } }, (entry) => {
@@ -58,6 +66,17 @@ async function look(conntrack: Conntrack, query: FlowQuery): Promise<FlowEvidenc
     if (sockets.some(isOurs)) return evidence(entry, 'socket')
     if (!isLocal(source)) return evidence(entry, 'conntrack')
     waiting = `the connection from ${query.client} passed connection tracking, but ${hostPort(source, sourcePort)} of this host has no socket for it`
+  }
+  // A busy service's queue of openings is full: its socket comes when the client sends again (listen(2), backlog).
+  if (isLast && query.clientPort !== 0 && standing[0]) {
+    const known = evidence(standing[0], 'conntrack')
+    return { ...known, detail: `${known.detail}; the service has not taken it yet` }
+  }
+  // With its port known it is this very connection: whoever else had that port before is forgotten with a new SYN.
+  const over = query.clientPort === 0 ? undefined : entries.find((entry) => ended.has(entry.tcpState))
+  if (over) {
+    const known = evidence(over, 'conntrack')
+    return { ...known, detail: `${known.detail}; it is over by now` }
   }
   if (entries.length === 0) {
     // Nothing tracks it: as on a host whose table came after the connection.

@@ -212,6 +212,17 @@ inOwnNamespace(__filename, () => {
     })
   })
 
+  test('a flow that is over by now is known by connection tracking', async () => {
+    const socket = await open(zoned, 80, client, 30_040)
+    const closed = once(socket, 'close')
+    socket.end()
+    await closed
+    const query = { protocol: 'tcp' as const, address: zoned, port: 80, client, timeoutMs: 2000 }
+    expect(await findFlow(conntrack, { ...query, clientPort: 30_040 })).toMatchObject({
+      ...{ found: true, evidence: 'conntrack', tunnel: 1, detail: expect.stringContaining('it is over by now') },
+    })
+  })
+
   test('a flow that opens only later is waited for', async () => {
     const waiting = findFlow(conntrack, {
       protocol: 'tcp',
@@ -387,5 +398,5 @@ inOwnNamespace(__filename, () => {
     expect(after.renumbered).toHaveLength(1)
     straight.resetAndDestroy()
     for (const socket of sockets) if ([30_070, 30_071].includes(socket.localPort ?? 0)) socket.resetAndDestroy()
-  })
+  }, 60_000)
 })
