@@ -12,6 +12,15 @@ const say = (line) => process.stderr.write(`${line}\n`)
 /** What each substrate runs on this machine, beside what the practice network does. */
 const programs = {
   nspawn: { 'systemd-nspawn': 'systemd-container', mmdebstrap: 'mmdebstrap' },
+  vagrant: {
+    vagrant: 'vagrant-libvirt',
+    libvirtd: 'libvirt-daemon-system',
+    virsh: 'libvirt-clients',
+    'qemu-system-x86_64': 'qemu-system-x86',
+    'qemu-img': 'qemu-utils',
+    extlinux: 'extlinux',
+    mmdebstrap: 'mmdebstrap',
+  },
 }
 
 const args = process.argv.slice(2)

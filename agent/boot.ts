@@ -1,7 +1,7 @@
 /** Whether a unit starts with the host: changed when its service moves, and remembered as it was found. */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { Name } from '../proto/model/names.js'
-import { type CommandEnd, type CommandOptions, runCommand } from './lifecycle.js'
+import { type CommandEnd, type CommandOptions, runCommand, runCommandOutside } from './lifecycle.js'
 import { paths } from './plan/own.js'
 
 /** `boot-state` only asks; its output is what `systemctl is-enabled` says (systemctl(1) lists the words). */
@@ -40,7 +40,8 @@ async function asFound(service: Name, options: CommandOptions): Promise<CommandE
 
 /** Without --now nothing starts or stops. */
 const setBoot = (on: boolean, unit: string, options: CommandOptions): Promise<CommandEnd> =>
-  runCommand(['systemctl', on ? 'enable' : 'disable', '--', unit], `unit-${on ? 'enable' : 'disable'}`, options)
+  // For a unit with an old init script beside it systemctl itself writes in /etc.
+  runCommandOutside(['systemctl', on ? 'enable' : 'disable', '--', unit], `unit-${on ? 'enable' : 'disable'}`, options)
 
 async function readFound(): Promise<Found> {
   try {

@@ -2,9 +2,10 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, open, rm } from 'node:fs/promises'
+import { mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
+import { outside, systemdRuns } from './kernel/outside.js'
 import { toolPath } from './kernel/tool.js'
 import { paths } from './plan/own.js'
 
@@ -35,13 +36,11 @@ export interface CommandEnd {
 }
 
 const outputLength = 8192
+const baseEnvironment = { PATH: toolPath, HOME: '/root', LANG: 'C.UTF-8' }
 /** After SIGTERM, before SIGKILL. */
 const graceMs = 2000
 /** journalctl's share of what is shown of a unit that failed. */
 const journalLines = '30'
-
-/** systemd is the init that runs: sd_booted(3). */
-const systemdRuns = (): boolean => existsSync('/run/systemd/system')
 
 /**
  * Starts or stops, and waits for the end of the command that does it.
@@ -76,21 +75,49 @@ export function runHook(service: Name, hook: Hook, command: string, options: Com
 
 /**
  * One shell command line. Daemons that it leaves behind live on, also when the agent ends: under
- * systemd they get a scope of their own, outside the agent's unit.
+ * systemd they get a scope of their own, outside of the agent's unit and its sandbox.
  * @param label names the scope and the file of the output; letters, digits and -
  */
 export async function runShell(command: string, label: string, options: CommandOptions): Promise<CommandEnd> {
   if (command.trim() === '') return { ok: true, ended: '0', output: '' }
+  if (systemdRuns()) return runInScope(command, label, options)
   // Node has raised its own soft limit to the hard one; with that, daemons that use select(2) or close every
   // possible descriptor fail or crawl (systemd.exec(5), LimitNOFILE=). 1024 is what a unit or a login has.
-  const shell = ['/bin/sh', '-c', 'ulimit -S -n 1024 2>/dev/null; exec /bin/sh -c "$1"', 'sh', command]
-  if (!systemdRuns()) return runCommand(shell, label, options)
-  // --scope runs the command as our own child: its environment, exit code and files are as we give them.
-  const unit = `fleetmove-${label}-${randomBytes(4).toString('hex')}`
-  // The agent's own OOMScoreAdjust= is not for the service.
-  const unbiased = ['/bin/sh', '-c', 'echo 0 >/proc/$$/oom_score_adj; exec "$@"', 'sh', ...shell]
-  const described = [`--unit=${unit}`, `--description=fleetmove: ${label}`]
-  return runCommand(['systemd-run', '--scope', '--collect', '--quiet', ...described, '--', ...unbiased], label, options)
+  const limited = 'ulimit -S -n 1024 2>/dev/null; exec /bin/sh -c "$1"'
+  return runCommand(['/bin/sh', '-c', limited, 'sh', command], label, options)
+}
+
+/**
+ * A scope in place of the transient service alone: it lasts as long as a daemon in it, and `systemctl status`
+ * shows it. The command stands in a file, since later versions of systemd-run have words about a `$` in argv.
+ */
+async function runInScope(command: string, label: string, options: CommandOptions): Promise<CommandEnd> {
+  const unit = unitName(label)
+  const file = `${paths.run}/${unit}.sh`
+  await mkdir(paths.run, { recursive: true, mode: 0o700 })
+  await writeFile(file, `${command}\n`, { mode: 0o600 })
+  try {
+    const scope = [`--unit=${unit}`, `--description=fleetmove: ${label}`, `--property=TimeoutStopSec=${graceMs / 1000}`]
+    const shell = ['systemd-run', '--scope', '--collect', '--quiet', ...scope, '--', '/bin/sh', file]
+    return await runCommandOutside(shell, label, options, [`${unit}.scope`])
+  } finally {
+    await rm(file, { force: true })
+  }
+}
+
+const unitName = (label: string): string => `fleetmove-${label}-${randomBytes(4).toString('hex')}`
+
+/** @param units what ends with it when its time is up, beside its own */
+export function runCommandOutside(
+  argv: readonly string[],
+  label: string,
+  options: CommandOptions,
+  units: readonly string[] = [],
+): Promise<CommandEnd> {
+  const unit = `${unitName(label)}-run`
+  const environment = { ...baseEnvironment, ...options.environment }
+  const command = outside(argv, { unit, environment, description: `fleetmove: ${label}` })
+  return runCommand(command, label, options, systemdRuns() ? [...units, `${unit}.service`] : [])
 }
 
 async function controlUnit(action: LifecycleAction, unit: string, options: CommandOptions): Promise<CommandEnd> {
@@ -111,14 +138,20 @@ async function controlContainer(
   options: CommandOptions,
 ): Promise<CommandEnd> {
   const tool = toolPath.split(':').some((directory) => existsSync(`${directory}/docker`)) ? 'docker' : 'podman'
-  return runCommand([tool, action, '--', container], `container-${action}`, options)
+  // podman has no daemon: the container would be in our sandbox.
+  return runCommandOutside([tool, action, '--', container], `container-${action}`, options)
 }
 
 /**
  * Runs to the end of the command itself, not of its output: a daemon that it leaves behind keeps that
  * open. The output goes to a file and not to a pipe, so the daemon can still write when we are gone.
  */
-export async function runCommand(argv: readonly string[], label: string, options: CommandOptions): Promise<CommandEnd> {
+export async function runCommand(
+  argv: readonly string[],
+  label: string,
+  options: CommandOptions,
+  units: readonly string[] = [],
+): Promise<CommandEnd> {
   options.signal?.throwIfAborted()
   await mkdir(paths.run, { recursive: true, mode: 0o700 })
   const path = `${paths.run}/${label}-${randomBytes(6).toString('hex')}.out`
@@ -126,7 +159,7 @@ export async function runCommand(argv: readonly string[], label: string, options
   try {
     // The name goes at once, the file lives as long as somebody writes to it.
     await rm(path)
-    const ended = await waitForEnd(argv, file.fd, options)
+    const ended = await waitForEnd(argv, file.fd, options, units)
     const { size } = await file.stat()
     const buffer = Buffer.alloc(Math.min(size, outputLength))
     await file.read(buffer, 0, buffer.length, size - buffer.length)
@@ -136,7 +169,13 @@ export async function runCommand(argv: readonly string[], label: string, options
   }
 }
 
-function waitForEnd(argv: readonly string[], output: number, options: CommandOptions): Promise<string> {
+/** @param units of systemd in which it works; they are stopped when its time is up */
+function waitForEnd(
+  argv: readonly string[],
+  output: number,
+  options: CommandOptions,
+  units: readonly string[],
+): Promise<string> {
   const [command, ...args] = argv
   return new Promise((resolve, reject) => {
     const child = spawn(command as string, args, {
@@ -144,11 +183,12 @@ function waitForEnd(argv: readonly string[], output: number, options: CommandOpt
       // A process group of its own, to be killed as a whole; and a session, so that no terminal of ours reaches it.
       detached: true,
       stdio: ['ignore', output, output],
-      env: { PATH: toolPath, HOME: '/root', LANG: 'C.UTF-8', ...options.environment },
+      env: { ...baseEnvironment, ...options.environment },
     })
     let timedOut = false
     let hard: NodeJS.Timeout | undefined
     const kill = (): void => {
+      if (units.length > 0) spawn('systemctl', ['stop', ...units], { stdio: 'ignore' }).on('error', () => {})
       signalGroup(child.pid, 'SIGTERM')
       hard = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceMs)
     }

@@ -25,6 +25,7 @@ import { Reconciler } from './reconcile.js'
 import { watchKernel } from './reconcile-watch.js'
 import { agentService } from './service.js'
 import { version } from './version.js'
+import { feedWatchdog } from './watchdog.js'
 
 export const ledgerPath = join(paths.state, 'ledger.json')
 const historyPath = join(paths.state, 'arrivals.jsonl')
@@ -35,6 +36,7 @@ const renumberedMs = 10_000
 
 /** @returns the exit code, once the agent has left or was told to stop. */
 export async function serve(): Promise<number> {
+  const leaveWatchdog = feedWatchdog()
   await mkdir(paths.run, { recursive: true, mode: 0o700 })
   await mkdir(paths.state, { recursive: true, mode: 0o700 })
   const kernel = linuxKernel()
@@ -110,5 +112,6 @@ export async function serve(): Promise<number> {
   })
   conntrack.close()
   kernel.close()
+  leaveWatchdog()
   return 0
 }

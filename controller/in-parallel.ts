@@ -17,6 +17,7 @@ export async function inParallel<T, R>(items: Iterable<T>, work: (item: T) => Pr
   }
   await Promise.all(Array.from({ length: Math.min(limit, queue.length) }, worker))
   if (failures.length === 1) throw failures[0]
-  if (failures.length > 1) throw new AggregateError(failures, `${failures.length} failures`)
+  if (failures.length > 1)
+    throw new AggregateError(failures, failures.map((failure) => (failure as Error).message).join('; '))
   return results
 }

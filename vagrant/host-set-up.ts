@@ -44,6 +44,11 @@ export function bootedHostFiles(name: string, device: string, keys: LabKeys, acc
     ...hostFiles(labTopology, name, keys, accounts),
     { path: `/etc/systemd/network/10-${device}.network`, text: networkUnit(name, device) },
     { path: '/etc/sysctl.d/99-practice.conf', text: sysctls },
+    // A host without keys is one that nobody logs in to.
+    {
+      path: '/etc/systemd/system/ssh.service.d/practice.conf',
+      text: '[Unit]\nConditionPathExists=/etc/ssh/ssh_host_ed25519_key\n',
+    },
     // The journal is asked after reboots.
     { path: '/var/log/journal/.keep', text: '' },
   ]

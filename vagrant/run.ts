@@ -1,5 +1,6 @@
 /** `npm run test:vagrant [-- SCENARIO…] [--substrate NAME] [--keep]`: runs scenarios, and ends with a table. */
 import { parseArgs } from 'node:util'
+import { vagrantMaker } from './machines/vagrant.js'
 import { namespacesMaker } from './namespaces/namespaces.js'
 import { nspawnMaker } from './nspawn/nspawn.js'
 import { scenarios } from './scenarios/all.js'
@@ -7,7 +8,19 @@ import { type Scenario, usualHosts } from './scenarios/scenario.js'
 import type { SubstrateMaker } from './substrate.js'
 import { World } from './world.js'
 
-const makers = { nspawn: nspawnMaker, namespaces: namespacesMaker }
+const substrates = ['nspawn', 'vagrant', 'namespaces']
+
+function makerOf(
+  name: string,
+  repository: string,
+  chosen: readonly Scenario[],
+  keep: boolean,
+): SubstrateMaker | undefined {
+  const hosts = [...new Set(chosen.flatMap((scenario) => scenario.hosts ?? usualHosts))]
+  if (name === 'nspawn') return nspawnMaker(repository)
+  if (name === 'namespaces') return namespacesMaker(repository)
+  return name === 'vagrant' ? vagrantMaker(repository, hosts, keep) : undefined
+}
 
 interface Row {
   name: string
@@ -39,15 +52,14 @@ export async function runScenarios(repository: string, args: string[]): Promise<
   }
   const unknown = positionals.filter((name) => !scenarios.some((scenario) => scenario.name === name))
   if (unknown.length > 0) return refuse(`there is no scenario ${unknown.join(', ')}`, scenarios)
-  const make = makers[values.substrate as keyof typeof makers]
-  if (!make)
+  const chosen = scenarios.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
+  const maker = makerOf(values.substrate, repository, chosen, values.keep)
+  if (!maker)
     return refuse(
       `there is no substrate ${values.substrate}`,
-      Object.keys(makers).map((name) => ({ name })),
+      substrates.map((name) => ({ name })),
     )
-  const maker = make(repository)
-  const chosen = scenarios.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
-  const rows = await runOn(maker, chosen, values.keep)
+  const rows = await runOn(maker, chosen, repository, values.keep)
   printTable(maker.name, rows)
   return rows.some(({ outcome }) => outcome === 'FAILED') ? 1 : 0
 }
@@ -57,7 +69,12 @@ function refuse(message: string, there: readonly { name: string }[]): number {
   return 64
 }
 
-async function runOn(maker: SubstrateMaker, chosen: readonly Scenario[], keep: boolean): Promise<Row[]> {
+async function runOn(
+  maker: SubstrateMaker,
+  chosen: readonly Scenario[],
+  repository: string,
+  keep: boolean,
+): Promise<Row[]> {
   const skipped = (name: string, why: string): Row => ({ name, outcome: 'skipped', seconds: 0, why })
   const never = await maker.whyNot()
   if (never) return chosen.map(({ name }) => skipped(name, never))
@@ -68,7 +85,8 @@ async function runOn(maker: SubstrateMaker, chosen: readonly Scenario[], keep: b
   try {
     for (const scenario of chosen) {
       const lacking = (scenario.needs ?? []).map((ability) => maker.lacks(ability)).find((why) => why !== undefined)
-      const row = lacking === undefined ? await runOne(maker, scenario, keep) : skipped(scenario.name, lacking)
+      const row =
+        lacking === undefined ? await runOne(maker, scenario, repository, keep) : skipped(scenario.name, lacking)
       say(`${row.outcome} ${row.name} ${row.seconds.toFixed(1)} s ${row.why}`)
       rows.push(row)
     }
@@ -78,14 +96,14 @@ async function runOn(maker: SubstrateMaker, chosen: readonly Scenario[], keep: b
   return rows
 }
 
-async function runOne(maker: SubstrateMaker, scenario: Scenario, keep: boolean): Promise<Row> {
+async function runOne(maker: SubstrateMaker, scenario: Scenario, repository: string, keep: boolean): Promise<Row> {
   const { name, title, hosts = usualHosts } = scenario
   const start = performance.now()
   say(`\n# ${name}: ${title}`)
   let world: World | undefined
   try {
     const substrate = await maker.start(hosts)
-    world = new World(substrate, hosts, say)
+    world = new World(substrate, hosts, repository, say)
     say(`${hosts.join(', ')} are up after ${since(start).toFixed(1)} s`)
     await scenario.run(world)
     return { name, outcome: 'passed', seconds: since(start), why: '' }

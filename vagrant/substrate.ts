@@ -26,6 +26,8 @@ export interface Substrate {
   heal(one: string, other: string): Promise<void>
   /** Starts to note packets on a host, tcpdump's words for them; `stop` gives its lines. */
   capture(host: string, filter: string): Promise<{ stop(): Promise<string[]> }>
+  /** What differs from the host's first files, where the substrate knows a quicker way than to read all. */
+  changedFiles?(host: string): Promise<string[]>
   end(): Promise<void>
 }
 

@@ -23,24 +23,24 @@ export type Found = Record<string, string[]>
 
 /**
  * Every file that fleetmove could have left or changed, without what hosts write by themselves: logs, random
- * seeds, leases, and the service's own. A directory's time and size say nothing.
+ * seeds, leases, and the service's own, in the scope where `run:` has started it. A directory's time and size say nothing.
  */
 const filesScript = `cd /
-find etc usr/local root home opt var/lib run/systemd/system run/systemd/transient -xdev \\
+find etc usr/local root home opt var/lib run/systemd/system -xdev \\
   \\( -path var/lib/systemd -o -path var/lib/nginx -o -path var/lib/docker -o -path var/lib/containerd \\
   -o -path var/lib/dbus -o -path var/lib/private -o -path var/lib/sudo -o -path var/lib/logrotate \\
   -o -path opt/fleetmove -o -path usr/local/bin/node -o -path root/.local -o -path root/fleet.yaml \\) -prune -o \\
   \\( -type f -printf '%p %m %U:%G ' -exec sha256sum -- {} \\; \\) -o \\( ! -type d -printf '%p %l\\n' \\) \\
   -o \\( -type d -printf '%p %m %U:%G\\n' \\) | sed 's/  .*//'
 ls -d run/fleetmove* run/wireguard 2>/dev/null
-systemctl list-unit-files --no-legend --no-pager 2>/dev/null
+systemctl list-unit-files --no-legend --no-pager 2>/dev/null | grep -v ' transient '
 systemctl list-units --all --plain --no-legend --no-pager --type=service,scope 2>/dev/null |
-  awk '$1 !~ /^(session-|user@|user-|nginx|systemd-|docker|containerd|dbus-|web|init)/ { print $1, $3, $4 }'
+  awk '$1 !~ /^(session-|user@|user-|nginx|systemd-|docker|containerd|dbus-|web|init|fleetmove-.*-start-)/ { print $1, $3, $4 }'
 true
 `
 
 /** Processes that come and go by themselves, or with the service. */
-const passing = /^(nginx|sshd|systemd.*|\(sd-pam\)|sudo|ps|sh|bash|kworker.*|cron|agetty|login)$/
+const passing = /^(nginx|perl|sshd|systemd.*|\(sd-pam\)|sudo|ps|sh|bash|kworker.*|cron|agetty|login)$/
 
 export class World {
   private readonly loads: Load[] = []
@@ -49,6 +49,8 @@ export class World {
   constructor(
     readonly substrate: Substrate,
     readonly hosts: readonly string[],
+    /** The directory on this machine that holds vagrant/ and test/. */
+    readonly repository: string,
     /** A line for who watches. */
     readonly say: (line: string) => void,
   ) {}
@@ -135,8 +137,13 @@ export class World {
   }
 
   private async look(host: string): Promise<string[]> {
-    const state = (await this.shell(host, hostStateScript)).split('\n').filter((line) => !passing.test(line))
-    return [...state, ...(await this.shell(host, filesScript)).split('\n')]
+    // The number of a device's other end, at the router, is new after every reboot.
+    const text = (await this.shell(host, hostStateScript)).replace(/@if\d+:/g, ':')
+    const state = text.split('\n').filter((line) => !passing.test(line))
+    const files = this.substrate.changedFiles
+      ? await this.substrate.changedFiles(host)
+      : (await this.shell(host, filesScript)).split('\n')
+    return [...state, ...files]
   }
 
   async end(): Promise<void> {

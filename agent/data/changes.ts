@@ -3,7 +3,9 @@
  * files in seconds, beside the agent instead of in it.
  */
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { outside } from '../kernel/outside.js'
 import { toolPath } from '../kernel/tool.js'
 
 export interface Found {
@@ -35,17 +37,22 @@ export const heldFiles = (directory: string): Promise<Found> =>
 /** Sets the mtime of files that have this one or a later one to 1970, so that rsync compares what is in them. */
 export async function forgetTimes(directory: string, sinceUs: number): Promise<void> {
   const touch = ['-exec', 'touch', '--no-create', '--date=@0', '--', '{}', '+']
-  await find(directory, ['-type', 'f', '-newermt', timestamp(sinceUs - 1), ...touch], countLimit)
+  await find(directory, ['-type', 'f', '-newermt', timestamp(sinceUs - 1), ...touch], countLimit, true)
 }
 
 /** A name as it may stand in a message. */
 export const printable = (name: string): string =>
   name.replace(/\p{Cc}/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
 
-function find(directory: string, expression: readonly string[], limit: number): Promise<Found> {
-  const argv = ['-P', directory, ...expression]
+/** @param writes whether the expression changes files, which the agent's sandbox forbids */
+function find(directory: string, expression: readonly string[], limit: number, writes = false): Promise<Found> {
+  const plain = ['find', '-P', directory, ...expression]
+  const argv = writes ? outside(plain, { unit: `fleetmove-find-${randomBytes(4).toString('hex')}` }) : plain
   return new Promise((resolve, reject) => {
-    const child = spawn('find', argv, { env: { PATH: toolPath, LC_ALL: 'C' }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(argv[0]!, argv.slice(1), {
+      env: { PATH: toolPath, LC_ALL: 'C' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     const found: Found = { names: [], total: 0 }
     let rest = ''
     let complaints = ''

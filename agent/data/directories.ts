@@ -1,7 +1,8 @@
 /** Where a service's directories really are on this host, and which ones are never copied. */
-import { mkdir, readdir, realpath, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { runOutside } from '../kernel/outside.js'
 import { paths } from '../plan/own.js'
 
 export interface DataDirectory {
@@ -79,10 +80,11 @@ export async function targetDirectories(directories: readonly string[]): Promise
 /** Nobody but root until the copy has brought its owner and mode; parents as everywhere. */
 export async function makeDirectory({ path, real }: DataDirectory): Promise<void> {
   try {
-    await mkdir(dirname(real), { recursive: true, mode: 0o755 })
-    await mkdir(real, { mode: 0o700 })
+    // What is there already needs no right to write.
+    if ((await stat(real).catch(() => null))?.isDirectory()) return
+    await runOutside('mkdir', ['-p', '-m', '755', '--', dirname(real)])
+    await runOutside('mkdir', ['-m', '700', '--', real])
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST' && (await stat(real)).isDirectory()) return
     throw new FleetmoveError('conflict', { message: `can't make ${path}: ${(cause as Error).message}`, cause })
   }
 }

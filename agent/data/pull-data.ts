@@ -191,7 +191,7 @@ async function pullOne(
       `rsync://${request.user}@${peer4}:${request.port}/${moduleName(index)}/`,
       `${real}/`,
     ],
-    // Not in argv, which everybody on the host may read, and not in a file.
+    outside: true,
     environment: { RSYNC_PASSWORD: request.secret },
     directory: '',
     onOutput: output.feed,

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { TunnelSpec } from '../../proto/model/host-spec.js'
 import { paths } from '../plan/own.js'
-import { type BoundProcess, membersOf, startBound } from './bound-process.js'
+import { type BoundProcess, startBound } from './bound-process.js'
 import { daemonConfig, logFile, moduleLink, secretsFile } from './daemon-config.js'
 import { type DataDirectory, isBare, sourceDirectories } from './directories.js'
 import { fileClockUs } from './records.js'
@@ -94,7 +94,7 @@ async function start(
     for (const [index, { real }] of directories.entries()) await symlink(real, moduleLink(directory, index))
     words = ''
     const argv = ['rsync', '--daemon', '--no-detach', `--config=${config}`]
-    const daemon = startBound({ argv, directory, onComplaint: (text) => (words += text) })
+    const daemon = startBound({ argv, outside: true, directory, onComplaint: (text) => (words += text) })
     let exited = false
     const over = daemon.exit.finally(() => (exited = true))
     over.catch(() => {})
@@ -165,20 +165,20 @@ async function untilOver(daemon: BoundProcess, directory: string, options: Serve
   // When the call was cancelled, its end is ours.
   died.catch(() => {})
   try {
-    await Promise.race([cancelled, died, idle(daemon.pid, idleMs, stop.signal)])
+    await Promise.race([cancelled, died, idle(daemon, idleMs, stop.signal)])
   } finally {
     stop.abort()
   }
 }
 
 /** @throws FleetmoveError 'timeout' when no connection was seen for that long. */
-async function idle(group: number, idleMs: number, signal: AbortSignal): Promise<void> {
+async function idle(daemon: BoundProcess, idleMs: number, signal: AbortSignal): Promise<void> {
   let seen = performance.now()
   while (performance.now() - seen < idleMs) {
     await delay(Math.min(10_000, idleMs / 4), undefined, { signal }).catch(() => {})
     if (signal.aborted) return
     // The daemon and the one that waits for our end are always there; each connection is one more.
-    if ((await membersOf(group)) > 2) seen = performance.now()
+    if ((await daemon.members()) > 2) seen = performance.now()
   }
   throw new FleetmoveError('timeout', {
     message: `nobody has copied anything for ${idleMs / 1000} s`,
@@ -193,7 +193,7 @@ async function idle(group: number, idleMs: number, signal: AbortSignal): Promise
 async function flush(directories: readonly DataDirectory[]): Promise<void> {
   const complaints: string[] = []
   const argv = ['sync', '--file-system', ...directories.map(({ real }) => real)]
-  const sync = startBound({ argv, directory: '', onComplaint: (text) => complaints.push(text) })
+  const sync = startBound({ argv, outside: true, directory: '', onComplaint: (text) => complaints.push(text) })
   try {
     if ((await sync.exit) !== 0)
       throw new FleetmoveError('kernel', { message: `can't flush to disk: ${complaints.join('').trim()}` })

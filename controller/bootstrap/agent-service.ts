@@ -22,13 +22,48 @@ const startSeconds = 20
 const serviceTimeoutMs = 60_000
 
 /**
- * The unit file. KillMode=process: tunnels are children, and must outlive a restart of the agent.
- * No RuntimeDirectory, since systemd would empty it at every stop.
+ * What the agent does itself: it writes to the kernel's network by netlink, nft, wg and /proc/sys/net, and runs the
+ * tunnel's process, which opens /dev/net/tun and becomes nobody. It looks into the operator's directories,
+ * but what writes there, and every command from fleet.yaml, runs as a transient unit (agent/kernel/outside.ts),
+ * so nothing of this sandbox touches the operator's services.
  *
- * Hardening ends where the work begins: the agent makes network namespaces, sets sysctls, and runs the
- * operator's own start and stop commands, which inherit what is forbidden here. So nothing that gives
- * it a file system of its own (Protect…, Private…), and no NoNewPrivileges (postfix and others need
- * their set-id helpers). No limits either: those commands' daemons keep them too.
+ * Not forbidden: PrivateTmp, since data: may name a directory there; ProtectProc, since processes are looked up
+ * by number; MemoryDenyWriteExecute, since V8 compiles; PrivateNetwork and PrivateUsers, since the host's network
+ * is what it works on.
+ */
+const sandbox = `CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH CAP_KILL CAP_SETUID CAP_SETGID
+NoNewPrivileges=yes
+ProtectSystem=strict
+StateDirectory=fleetmove
+StateDirectoryMode=0700
+ReadWritePaths=/run -/proc/sys/net
+ProtectHome=read-only
+PrivateDevices=yes
+BindPaths=-/dev/net/tun
+DeviceAllow=/dev/net/tun rw
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+LockPersonality=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@resources @obsolete
+SystemCallErrorNumber=EPERM
+UMask=0077
+`
+
+/**
+ * The unit file. KillMode=process: tunnels are children, and must outlive a restart of the agent.
+ * No RuntimeDirectory, since systemd would empty it at every stop. The watchdog's word comes from
+ * systemd-notify, a child (NotifyAccess=all); its signal is KILL, since a process that hangs would only dump core.
  */
 export const unitFile = ({ runtime, agent }: InstalledAgent): string => `[Unit]
 Description=fleetmove agent
@@ -41,11 +76,13 @@ ExecStart=${runtime} ${agent} serve
 Restart=always
 RestartSec=1
 KillMode=process
+TimeoutStopSec=15
+WatchdogSec=60
+WatchdogSignal=SIGKILL
+NotifyAccess=all
+SyslogIdentifier=fleetmove-agent
 OOMScoreAdjust=-500
-LockPersonality=yes
-KeyringMode=private
-CapabilityBoundingSet=~CAP_SYS_BOOT CAP_SYS_RAWIO CAP_MAC_ADMIN CAP_MAC_OVERRIDE CAP_WAKE_ALARM
-
+${sandbox}
 [Install]
 WantedBy=multi-user.target
 `
@@ -62,8 +99,11 @@ const stopDaemon =
   `${isAlive}; if alive; then kill "$pid"; n=0; while alive && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done; ` +
   `if alive; then kill -9 "$pid"; fi; fi; rm -f ${pidFile}`
 
+/** SELinux: what systemd starts from a library's directory (lib_t) stays in init's own domain; from bin_t it is unconfined. */
+const labelRuntime = `if command -v selinuxenabled >/dev/null && selinuxenabled; then chcon -t bin_t "$1"; fi`
+
 const startUnitScript = [
-  `set -eu; new=${unitPath}.new; cat >"$new"`,
+  `set -eu; ${labelRuntime}; new=${unitPath}.new; cat >"$new"`,
   `if cmp -s "$new" ${unitPath} && systemctl -q is-active ${unitName}; then rm "$new"; echo unchanged; exit 0; fi`,
   `mv "$new" ${unitPath}; systemctl daemon-reload; systemctl -q enable ${unitName}`,
   `systemctl restart ${unitName}; echo started`,
@@ -92,7 +132,10 @@ export const startAgent = async (
 ): Promise<'unchanged' | 'started'> => {
   const { runtime, agent } = installed
   const started = systemd
-    ? await root.exec(['sh', '-c', startUnitScript], { input: unitFile(installed), timeoutMs: serviceTimeoutMs })
+    ? await root.exec(['sh', '-c', startUnitScript, 'sh', runtime], {
+        input: unitFile(installed),
+        timeoutMs: serviceTimeoutMs,
+      })
     : await root.exec(['sh', '-c', startDaemonScript, 'sh', runtime, agent], { timeoutMs: serviceTimeoutMs })
   const answers =
     started.code === 0

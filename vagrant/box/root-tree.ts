@@ -10,7 +10,7 @@ import { collect, hostEnvironment } from '../../cli/lab/exec.js'
 export const cacheDirectory = process.env.FLEETMOVE_CACHE ?? '/var/cache/fleetmove'
 
 /** Of the installed services, those that a scenario starts when it wants them; and timers that would work at odd times. */
-const disabled = [
+export const disabled = [
   ...['docker.service', 'docker.socket', 'containerd.service', 'firewalld.service', 'ufw.service', 'nginx.service'],
   ...['openvpn.service', 'e2scrub_reap.service', 'e2scrub_all.timer', 'apt-daily.timer', 'apt-daily-upgrade.timer'],
   ...['dpkg-db-backup.timer', 'fstrim.timer', 'nftables.service', 'logrotate.timer'],
@@ -46,17 +46,20 @@ export async function rootTree(directory: string, suite: string, say: (line: str
   say(`making the hosts' file system (${suite}) once, in ${tree}`)
   await mkdir(cacheDirectory, { recursive: true })
   const fresh = `${tree}.${process.pid}`
-  const hook = `--customize-hook=${customize}`
-  const args = ['--quiet', '--variant=minbase', `--include=${packages}`, hook, suite, fresh]
-  const made = await collect(spawn('mmdebstrap', args, { env: hostEnvironment() }), { what: 'mmdebstrap' })
-  if (made.code !== 0) {
-    await rm(fresh, { recursive: true, force: true })
-    throw new Error(`mmdebstrap made no file system: ${made.stderr.trim().split('\n').slice(-5).join('; ')}`)
-  }
+  await makeTree(fresh, suite, packages, [`--customize-hook=${customize}`])
   await rename(fresh, tree).catch(async (error: NodeJS.ErrnoException) => {
     // Another run was faster.
     if (!existsSync(tree)) throw error
     await rm(fresh, { recursive: true, force: true })
   })
   return tree
+}
+
+/** Debian's smallest system with these packages; nothing is left of one that fails. */
+export async function makeTree(path: string, suite: string, packages: string, hooks: readonly string[]): Promise<void> {
+  const args = ['--quiet', '--variant=minbase', `--include=${packages}`, ...hooks, suite, path]
+  const made = await collect(spawn('nice', ['mmdebstrap', ...args], { env: hostEnvironment() }), { what: 'mmdebstrap' })
+  if (made.code === 0) return
+  await rm(path, { recursive: true, force: true })
+  throw new Error(`mmdebstrap made no file system: ${made.stderr.trim().split('\n').slice(-5).join('; ')}`)
 }

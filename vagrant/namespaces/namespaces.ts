@@ -42,6 +42,10 @@ export function namespacesMaker(repository: string): SubstrateMaker {
         cut: lab.cut,
         heal: lab.heal,
         capture: (host, filter) => captureBy(substrate, host, filter),
+        async changedFiles(host) {
+          const changed = (await lab.changedFiles(host)).map(({ path, change }) => `${change} ${path}`)
+          return changed.filter((line) => !/nginx/.test(line))
+        },
         end: async () => void (await labDown(lab.name)),
       }
       return substrate

@@ -181,13 +181,18 @@ class NspawnNetwork implements Substrate {
       late()
       const { stdout } = await this.exec(host, ['systemctl', 'is-system-running']).catch(() => ({ stdout: '' }))
       const state = stdout.trim()
-      if (state === 'running') return
+      if (state === 'running' && !(await this.isTentative(host))) return
       if (state === 'degraded') {
         const failed = await this.exec(host, ['systemctl', '--failed', '--plain', '--no-legend'])
         throw new Error(`${host} boots with failed units: ${failed.stdout.trim()}`)
       }
       await delay(100)
     }
+  }
+
+  /** An address whose duplicates are being looked for doesn't answer yet. */
+  private async isTentative(host: string): Promise<boolean> {
+    return (await this.exec(host, ['ip', '-6', 'addr', 'show', 'tentative'])).stdout.trim() !== ''
   }
 
   private console(host: string): string {

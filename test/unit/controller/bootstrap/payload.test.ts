@@ -97,3 +97,12 @@ it('writes a unit that keeps tunnels alive when the agent restarts, and sets no 
   expect(unit).not.toMatch(/^RuntimeDirectory/m)
   expect(unit).not.toMatch(/^Limit/m)
 })
+
+it('writes a unit that is a sandbox, in which sysctls of the network and tunnels can still be made', () => {
+  const unit = unitFile({ runtime: '/r/node', agent: '/a/agent.cjs' })
+  expect(unit).toMatch(/^ProtectSystem=strict$/m)
+  expect(unit).toMatch(/^NoNewPrivileges=yes$/m)
+  expect(unit).toMatch(/^ReadWritePaths=.* -\/proc\/sys\/net$/m)
+  expect(unit).toMatch(/^BindPaths=-\/dev\/net\/tun$/m)
+  expect(unit).not.toMatch(/CAP_SYS_ADMIN/)
+})

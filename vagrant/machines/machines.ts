@@ -1,0 +1,185 @@
+/** Virtual machines by Vagrant, spoken to through `vagrant ssh-config` alone, so that any provider will do. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import { collect, type ExecOptions, type ExecResult } from '../../cli/lab/exec.js'
+import type { HostFile } from '../../cli/lab/host-files.js'
+import { cutCommands, routerRuleset } from '../../cli/lab/network.js'
+import { hashPassword, makeKeys } from '../../cli/lab/secrets.js'
+import { hasNode, labTopology } from '../../cli/lab/topology.js'
+import { captureBy } from '../capture.js'
+import { bigFileScript, bootedHostFiles } from '../host-set-up.js'
+import type { Substrate } from '../substrate.js'
+import { type Place, runAt } from './libvirt-by-hand.js'
+import { routerNetworkFiles } from './router.js'
+
+export const node = '/usr/local/bin/node'
+export const tree = '/opt/fleetmove'
+const sshSeconds = 600
+const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
+
+export class Machines implements Substrate {
+  readonly name = 'vagrant'
+  readonly node = node
+  readonly tree = tree
+
+  /** @param config the file that `vagrant ssh-config` wrote */
+  constructor(
+    private readonly place: Place,
+    private readonly config: string,
+  ) {}
+
+  lacks(): undefined {
+    return undefined
+  }
+
+  spawn(host: string, argv: readonly string[]): ChildProcess {
+    // ssh passes no signal on: the command leads a session whose number it writes down.
+    const mark = `/run/practice-${randomBytes(6).toString('hex')}`
+    const script = `echo $$ >${mark}; "$@"; code=$?; rm -f ${mark}; exit $code`
+    const remote = ['sudo', '-n', '-H', 'setsid', '-w', 'sh', '-c', script, 'sh', ...argv].map(quote).join(' ')
+    const child = this.place.spawn(['ssh', '-F', this.config, host, remote], this.place.environment)
+    child.kill = (signal = 'SIGTERM') => {
+      const name = String(signal).replace(/^SIG/, '')
+      const kill = `kill -${name} -- -$(cat ${mark}) ; rm -f ${mark}`
+      this.place.spawn(['ssh', '-F', this.config, host, `sudo -n sh -c ${quote(kill)}`], this.place.environment)
+      return true
+    }
+    return child
+  }
+
+  exec(host: string, argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    return collect(this.spawn(host, argv), { timeoutMs: 300_000, ...options, host, what: argv.join(' ') })
+  }
+
+  async shell(host: string, script: string, input?: string | Buffer): Promise<string> {
+    const { code, stdout, stderr } = await this.exec(host, ['sh', '-c', script], input === undefined ? {} : { input })
+    if (code !== 0) throw new Error(`${host}: ${stderr.trim() || `exit code ${code}`}`)
+    return stdout
+  }
+
+  async copy(host: string, path: string, content: string | Buffer, mode = 0o644): Promise<void> {
+    await this.shell(
+      host,
+      `mkdir -p "$(dirname ${quote(path)})"; cat >${quote(path)}; chmod ${mode.toString(8)} ${quote(path)}`,
+      content,
+    )
+  }
+
+  async reboot(host: string): Promise<void> {
+    const boot = 'cat /proc/sys/kernel/random/boot_id'
+    const before = await this.shell(host, boot)
+    await this.exec(host, ['sh', '-c', 'nohup sh -c "sleep 0.5; systemctl reboot" >/dev/null 2>&1 &'])
+    await this.untilUp(host, async () => (await this.shell(host, boot)) !== before)
+  }
+
+  /** SSH answers, and systemd has started what it starts. */
+  async untilUp(host: string, isNew: () => Promise<boolean> = async () => true): Promise<void> {
+    const end = Date.now() + sshSeconds * 1000
+    for (;;) {
+      const state = await this.exec(host, ['systemctl', 'is-system-running'], { timeoutMs: 30_000 }).catch(
+        () => undefined,
+      )
+      if (state && /^(running|degraded)/.test(state.stdout) && (await isNew().catch(() => false))) return
+      if (Date.now() > end) throw new Error(`${host} isn't up after ${sshSeconds} s: ${state?.stdout ?? ''}`)
+      await delay(1000)
+    }
+  }
+
+  async cut(one: string, other: string): Promise<void> {
+    await this.shell(labTopology.router, 'nft -f -', cutCommands(labTopology, 'add', one, other))
+  }
+
+  async heal(one: string, other: string): Promise<void> {
+    await this.shell(labTopology.router, 'nft -f -', cutCommands(labTopology, 'delete', one, other))
+  }
+
+  capture(host: string, filter: string) {
+    return captureBy(this, host, filter)
+  }
+
+  async end(): Promise<void> {}
+
+  /** Gives every machine what vagrant/topology.json says of it; fleetmove and Node to those that use them. */
+  async furnish(hosts: readonly string[], repository: string, scratch: string): Promise<void> {
+    await mkdir(scratch, { recursive: true, mode: 0o700 })
+    const keys = await makeKeys(scratch)
+    const opsHash = await hashPassword('practice')
+    const packed = await pack(repository)
+    const runtime = await compressed(process.execPath)
+    await this.furnishRouter()
+    await Promise.all(
+      hosts.map(async (host) => {
+        const account = (file: string): Promise<string> => this.shell(host, `cat /etc/${file}`)
+        const [passwd, shadow, group] = await Promise.all([account('passwd'), account('shadow'), account('group')])
+        await this.putFiles(host, bootedHostFiles(host, 'eth1', keys, { passwd, shadow, group, opsHash }))
+        if (hasNode(labTopology, host)) {
+          await this.shell(host, `gzip -dc >${node}; chmod 755 ${node}`, runtime)
+          await this.shell(host, `mkdir -p ${tree}; tar -xzf - -C ${tree}`, packed)
+        }
+        await this.shell(
+          host,
+          `${bigFileScript}
+          hostname ${host}; systemctl daemon-reload; sysctl -q -p /etc/sysctl.d/99-practice.conf
+          systemctl restart systemd-networkd ssh; networkctl reload`,
+        )
+      }),
+    )
+    await rm(scratch, { recursive: true, force: true })
+  }
+
+  private async furnishRouter(): Promise<void> {
+    const router = labTopology.router
+    await this.putFiles(router, routerNetworkFiles(labTopology))
+    await this.copy(router, '/etc/practice.nft', `flush ruleset\n${routerRuleset(labTopology)}`)
+    await this.shell(router, 'sysctl -q --system; systemctl restart systemd-networkd; nft -f /etc/practice.nft')
+  }
+
+  /** Home directories of users that the account files name are theirs. */
+  private async putFiles(host: string, files: readonly HostFile[]): Promise<void> {
+    for (const { path, text, mode = 0o644, uid = 0 } of files) {
+      await this.copy(host, path, text, mode)
+      const home = /^\/(?:home\/[^/]+|root)/.exec(path)?.[0]
+      if (home && path.includes('/.ssh/'))
+        await this.shell(host, `chmod 700 ${home}/.ssh; chown -R ${uid}:${uid} ${home}`)
+    }
+  }
+}
+
+const pack = async (repository: string): Promise<Buffer> =>
+  outputOf('tar', ['-C', repository, '-czf', '-', 'dist', 'test/load', 'test/e2e/fixtures', 'package.json'])
+
+const compressed = (file: string): Promise<Buffer> => outputOf('gzip', ['-1', '-c', file])
+
+function outputOf(command: string, args: readonly string[]): Promise<Buffer> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const chunks: Buffer[] = []
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) =>
+      code === 0 ? resolve(Buffer.concat(chunks)) : reject(new Error(`${command}: ${code}`)),
+    )
+  })
+}
+
+/** Writes what `vagrant ssh-config` says to a file, with errors shown, one connection kept a host, and retries at boot. */
+export async function writeSshConfig(
+  place: Place,
+  file: string,
+  directory: string,
+  env: Record<string, string>,
+): Promise<void> {
+  const { code, stdout, stderr } = await runAt(
+    place,
+    ['vagrant', 'ssh-config'],
+    { ...env, VAGRANT_CWD: directory },
+    300_000,
+  )
+  if (code !== 0) throw new Error(`vagrant ssh-config: ${stderr.trim()}`)
+  const more =
+    '  ControlMaster auto\n  ControlPath /tmp/.practice-%C\n  ControlPersist 600\n  ServerAliveInterval 15\n  ServerAliveCountMax 8\n'
+  await writeFile(file, stdout.replace(/^ *LogLevel .*$/gm, '  LogLevel ERROR').replace(/^(Host .*)$/gm, `$1\n${more}`))
+  if (!(await readFile(file, 'utf8')).includes('HostName')) throw new Error('vagrant ssh-config names no host')
+}

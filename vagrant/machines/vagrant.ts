@@ -1,0 +1,86 @@
+/** The substrate `vagrant`: machines are made once a run, and every scenario finds them as they were then. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { collect, hostEnvironment } from '../../cli/lab/exec.js'
+import { labTopology } from '../../cli/lab/topology.js'
+import { debianBox } from '../box/box.js'
+import { cacheDirectory } from '../box/root-tree.js'
+import type { SubstrateMaker } from '../substrate.js'
+import { libvirtByHand, machineItself, type Place, runAt } from './libvirt-by-hand.js'
+import { Machines, writeSshConfig } from './machines.js'
+
+/** Emulated processors on a busy machine: four machines have taken 200 s. */
+const upMs = 1_800_000
+
+const isInstalled = (program: string): boolean =>
+  (hostEnvironment().PATH ?? '').split(':').some((directory) => existsSync(join(directory, program)))
+
+/**
+ * FLEETMOVE_BOX=build makes the box of vagrant/box/; where no libvirtd serves this machine, one is started by hand.
+ * @param hosts what scenarios need; one more costs half a minute and 270 MB
+ * @param keep machines stay after the last scenario, where they are Vagrant's own on this machine
+ */
+export function vagrantMaker(repository: string, hosts: readonly string[], keep: boolean): SubstrateMaker {
+  const directory = join(repository, 'vagrant')
+  const scratch = join(cacheDirectory, `vagrant-${process.pid}`)
+  const config = `/run/fleetmove-ssh-config-${process.pid}`
+  let place: Place = machineItself
+  let machines: Machines | undefined
+  const env: Record<string, string> = { FLEETMOVE_HOSTS: hosts.join(','), VAGRANT_CWD: directory }
+  const vagrant = async (words: string[], timeoutMs = upMs): Promise<string> => {
+    const { code, stdout, stderr } = await runAt(place, ['vagrant', ...words], env, timeoutMs)
+    if (code !== 0) throw new Error(`vagrant ${words.join(' ')}: ${(stderr || stdout).trim().slice(-1500)}`)
+    return stdout
+  }
+  return {
+    name: 'vagrant',
+    lacks: () => undefined,
+    async whyNot() {
+      return isInstalled('vagrant') ? undefined : 'vagrant is not installed'
+    },
+    async prepare(say) {
+      const byHand = process.getuid?.() === 0 && isInstalled('libvirtd') && !existsSync('/run/libvirt/libvirt-sock')
+      if (byHand) {
+        place = await libvirtByHand(scratch)
+        env.VAGRANT_DOTFILE_PATH = join(scratch, 'dotfiles')
+        env.VAGRANT_DEFAULT_PROVIDER = 'libvirt'
+      }
+      if (process.env.FLEETMOVE_BOX === 'build') {
+        const box = await debianBox(join(directory, 'box'), say)
+        env.FLEETMOVE_BOX = 'fleetmove/debian'
+        await vagrant(['box', 'add', '--force', '--name', 'fleetmove/debian', box])
+        say('the box is added')
+      }
+      let start = performance.now()
+      const took = (what: string): void => {
+        say(`${what}: ${((performance.now() - start) / 1000).toFixed(0)} s`)
+        start = performance.now()
+      }
+      await vagrant(['up'])
+      took(`vagrant up of ${hosts.length + 1} machines`)
+      await writeSshConfig(place, config, directory, env)
+      machines = new Machines(place, config)
+      await Promise.all([labTopology.router, ...hosts].map((host) => machines!.untilUp(host)))
+      await machines.furnish(hosts, repository, `${scratch}-keys`)
+      took('furnishing them')
+      await vagrant(['snapshot', 'save', '--force', 'furnished'])
+      took('snapshots')
+    },
+    async start(wanted) {
+      if (!machines) throw new Error('the machines are not prepared')
+      const missing = wanted.filter((host) => !hosts.includes(host))
+      if (missing.length > 0) throw new Error(`${missing.join(', ')} were not brought up`)
+      await vagrant(['snapshot', 'restore', '--no-provision', 'furnished'])
+      await Promise.all([labTopology.router, ...hosts].map((host) => machines!.untilUp(host)))
+      // A snapshot's clock stands where it was taken.
+      const now = `date -s @${Math.floor(Date.now() / 1000)}`
+      await Promise.all(hosts.map((host) => machines!.shell(host, now)))
+      return machines
+    },
+    async close() {
+      if (!keep && place === machineItself) await vagrant(['destroy', '-f'])
+      await collect(machineItself.spawn(['rm', '-f', config], {}), { what: 'rm' })
+      await place.close()
+    },
+  }
+}
