@@ -6,11 +6,8 @@ export type Priority = 3 | 4 | 6
  * journald reads them (systemd.exec(5), $JOURNAL_STREAM) they begin with their priority; by default one with an
  * `error` is 3.
  */
-export function log(
-  message: string,
-  detail: Record<string, unknown> = {},
-  priority: Priority = 'error' in detail ? 3 : 6,
-): void {
-  const prefix = process.env.JOURNAL_STREAM === undefined ? '' : `<${priority}>`
+export function log(message: string, detail: Record<string, unknown> = {}, priority?: Priority): void {
+  const number = priority ?? ('error' in detail ? 3 : 6)
+  const prefix = process.env.JOURNAL_STREAM === undefined ? '' : `<${number}>`
   process.stdout.write(`${prefix}${JSON.stringify({ time: new Date().toISOString(), message, ...detail })}\n`)
 }

@@ -56,7 +56,12 @@ export function vagrantMaker(repository: string, hosts: readonly string[], keep:
         say(`${what}: ${((performance.now() - start) / 1000).toFixed(0)} s`)
         start = performance.now()
       }
-      await vagrant(['up'])
+      // Where an emulated processor keeps SSH waiting for too long, a second call goes on with what is up.
+      await vagrant(['up']).catch((error: Error) => {
+        if (!/SSH|timed? ?out/i.test(error.message)) throw error
+        say('not every machine answered in time; once more')
+        return vagrant(['up'])
+      })
       took(`vagrant up of ${hosts.length + 1} machines`)
       await writeSshConfig(place, config, directory, env)
       machines = new Machines(place, config)
