@@ -38,6 +38,7 @@ export const testPrograms = {
   dig: 'bind9-dnsutils',
   haproxy: 'haproxy',
   iptables: 'iptables',
+  mmdebstrap: 'mmdebstrap',
   named: 'bind9',
   nsupdate: 'bind9-dnsutils',
   // Debian has the server's own programs in no PATH.
@@ -49,6 +50,7 @@ export const testPrograms = {
   rsync: 'rsync',
   script: 'bsdutils',
   socat: 'socat',
+  'systemd-nspawn': 'systemd-container',
   ufw: 'ufw',
   vsftpd: 'vsftpd',
 }

@@ -78,11 +78,11 @@ async function runOn(
   const skipped = (name: string, why: string): Row => ({ name, outcome: 'skipped', seconds: 0, why })
   const never = await maker.whyNot()
   if (never) return chosen.map(({ name }) => skipped(name, never))
-  const start = performance.now()
-  await maker.prepare(say)
-  say(`${maker.name} is ready after ${since(start).toFixed(1)} s`)
   const rows: Row[] = []
+  const start = performance.now()
   try {
+    await maker.prepare(say)
+    say(`${maker.name} is ready after ${since(start).toFixed(1)} s`)
     for (const scenario of chosen) {
       const lacking = (scenario.needs ?? []).map((ability) => maker.lacks(ability)).find((why) => why !== undefined)
       const row =
@@ -90,6 +90,12 @@ async function runOn(
       say(`${row.outcome} ${row.name} ${row.seconds.toFixed(1)} s ${row.why}`)
       rows.push(row)
     }
+  } catch (error) {
+    // Of the substrate itself: scenarios' own failures are rows already.
+    const { message } = error as Error
+    say(message)
+    for (const { name } of chosen.slice(rows.length))
+      rows.push({ name, outcome: 'FAILED', seconds: since(start), why: message.split('\n')[0]?.slice(0, 150) ?? '' })
   } finally {
     await maker.close()
   }

@@ -240,9 +240,11 @@ const installHint = (facts: HostFacts, tools: readonly ToolName[]): string => {
     const entry = packages[tool]
     return entry === undefined ? tool : ((family === undefined ? undefined : entry[family]) ?? entry.default)
   })
+  // Fedora has it itself.
+  const inEpel = family === 'dnf' && facts.os.id !== 'fedora' && tools.includes('openvpn')
   return family === undefined
     ? `Install the package ${names.join(' ')}.`
-    : `Run on the host: ${installers[family]} ${names.join(' ')}`
+    : `Run on the host: ${installers[family]} ${names.join(' ')}${inEpel ? ' (it is in EPEL: epel-release)' : ''}`
 }
 
 const isOlder = (version: string, than: { major: number; minor: number; patch?: number }): boolean => {
