@@ -16,7 +16,8 @@ import type { Ability, Substrate, SubstrateMaker } from '../substrate.js'
 import { hostScript, initScript } from './boot-scripts.js'
 import { cgroupDirectories, makeCgroups, removeCgroups, systemdOf, unifiedHierarchy } from './cgroups.js'
 
-const readyMs = 60_000
+/** A boot takes a second or two; on a machine that does much else, a minute. */
+const readyMs = 180_000
 const base = '/run/fleetmove-nspawn'
 /** In the hosts that have Node. */
 const node = '/usr/local/bin/node'

@@ -47,7 +47,9 @@ const whileForwarding = (host: string): Scenario => ({
     await world.remember()
     await world.fleetmove('up')
     const before = await world.shell(host, 'cat /proc/sys/kernel/random/boot_id; nft list table inet fleetmove | wc -l')
+    const begun = performance.now()
     await world.substrate.reboot(host)
+    world.say(`the reboot took ${((performance.now() - begun) / 1000).toFixed(1)} s`)
     await world.shell(host, 'systemctl is-enabled fleetmove-agent && systemctl is-active fleetmove-agent')
     await until(
       'the tunnel',
