@@ -2,11 +2,11 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { build, checkMachine, installPackages, installPrograms, root, testPrograms } from './prepare.mjs'
+import { benchPrograms, build, checkMachine, installPackages, installPrograms, root } from './prepare.mjs'
 
 const say = (text) => process.stderr.write(`${text}\n`)
 checkMachine()
-installPrograms(testPrograms, say)
+installPrograms(benchPrograms, say)
 installPackages(say)
 build(say)
 process.chdir(root)

@@ -55,10 +55,19 @@ export const testPrograms = {
   vsftpd: 'vsftpd',
 }
 
+/** What the benches compare with, beside that. */
+export const benchPrograms = {
+  ...testPrograms,
+  ansible: 'ansible-core',
+  rinetd: 'rinetd',
+  '/usr/lib/nginx/modules/ngx_stream_module.so': 'libnginx-mod-stream',
+}
+
 const searched = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
-/** Whether a program is where root's programs are, whatever the caller's PATH. */
+/** Whether a program is where root's programs are, whatever the caller's PATH; or a file by its path. */
 export function isInstalled(program) {
+  if (program.startsWith('/')) return existsSync(program)
   return searched.some((directory) => {
     try {
       accessSync(join(directory, program), constants.X_OK)

@@ -2,8 +2,9 @@
  * The table `inet fleetmove`, whole, as one transaction for `nft -f`: the same shape on both hosts.
  *
  * What an opening packet meets: one look-up in a verdict map (`open4`, `open6`), however many
- * listeners there are, then the chain of its service. What every later packet meets: one test of the
- * connection's mark. nft(8), "VERDICT MAP STATEMENT", "CONNTRACK EXPRESSIONS".
+ * listeners there are, then the chain of its service. What every later packet meets: one look-up of
+ * its device and one of its connection's mark; all that concerns few packets stands in chains that
+ * the others don't enter. nft(8), "VERDICT MAP STATEMENT", "CONNTRACK EXPRESSIONS".
  *
  * The text adds what is missing, empties every chain and map of ours and fills them anew, all or
  * nothing: connections, counters and the record of arrivals live on. While only services change, the
@@ -24,37 +25,31 @@ import {
 } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import { arrivalSet, recordArrival } from './arrival-sets.js'
+import {
+  carryChain,
+  chainOf,
+  darkChain,
+  egressChain,
+  helpersChain,
+  type Part,
+  setConnectionMark,
+  setRoutingMark,
+  strangersChain,
+  unzonedChain,
+} from './chain.js'
 import { refuseChecks } from './dark.js'
 import type { Ruleset } from './desired.js'
 import { guardLeaving, leaveElsewhere, leaveHere } from './egress.js'
 import { fingerprint } from './fingerprint.js'
+import { type FrameInput, frameOf } from './frame.js'
 import { assignHelpers, helperObjects, leaveUnzoned } from './ftp.js'
-import { isLate, lateAnswerSets, readdressLate, untrackLate } from './late-answers.js'
-import { localClients, localhost } from './local-clients.js'
-import { fromTunnel, intoTunnel, lateCounter, markMask, routeMark, table, zone } from './own.js'
+import { lateAnswerSets } from './late-answers.js'
+import { intoTunnel, lateCounter, routeMark, table } from './own.js'
 import { splitRules } from './split-rules.js'
 
-export interface RulesetInput {
+export interface RulesetInput extends FrameInput {
   spec: HostSpec
-  /** Tunnel index → the device that carries clients' packets. */
-  devices: ReadonlyMap<number, string>
-  /** Devices by which clients' packets come in. */
-  uplinks: readonly string[]
-  /** Devices on which we opened IPv4 forwarding: what isn't ours is dropped there. */
-  opened4: readonly string[]
-  /** We opened IPv6 forwarding, which has one switch for the whole host. */
-  opened6: boolean
 }
-
-const hex = (value: number): string => `0x${(value >>> 0).toString(16).padStart(8, '0')}`
-const others = hex(~markMask)
-const setConnectionMark = (mark: number): string => `ct mark set ct mark & ${others} | ${hex(mark)}`
-const setRoutingMark = (mark: number): string => `meta mark set meta mark & ${others} | ${hex(mark)}`
-const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ')
-
-/** Of all services together. */
-const [egressChain, carryChain, strangersChain] = ['egress', 'carry', 'strangers']
-const [helpersChain, unzonedChain, darkChain] = ['helpers', 'unzoned', 'dark']
 
 interface Target {
   chain: string
@@ -63,6 +58,8 @@ interface Target {
 interface Targets {
   byRules: Map<string, Target>
   names: Set<string>
+  /** Keys of that map that are taken. */
+  localhost: Set<string>
 }
 /** Where opening packets are dispatched: the only maps whose elements are known beforehand. */
 export const dispatchMaps = ['open4', 'open6', 'localhost'] as const
@@ -76,7 +73,7 @@ interface Opening {
 export function ruleset(input: RulesetInput): Ruleset {
   const tunnels = [...input.spec.tunnels].sort((a, b) => a.index - b.index)
   const services = [...input.spec.services].sort((a, b) => (a.name < b.name ? -1 : 1))
-  const targets: Targets = { byRules: new Map(), names: new Set() }
+  const targets: Targets = { byRules: new Map(), names: new Set(), localhost: new Set() }
   const openings: Opening[] = []
   for (const service of services) openService(input.spec.host, service, targets, openings)
   for (const tunnel of tunnels) openProbes(tunnel, targets, openings)
@@ -85,7 +82,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     lateCounter,
     ...services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)]),
   ]
-  const frame = chains(input, tunnels)
+  const frame = frameOf(input, tunnels)
   const mark = (index: number): string => setConnectionMark(intoTunnel(index))
   const ofServices = [
     { chain: egressChain, rules: leaveElsewhere(services, tunnels, mark) },
@@ -155,155 +152,6 @@ export const servedCounter = (service: string): string => counterName(service, '
 /** Names of services may begin with a digit, identifiers of nft may not. */
 const counterName = (service: string, kind: string): string => `${/^\d/.test(service) ? '_' : ''}${service}-${kind}`
 
-interface Part {
-  chain: string
-  declaration: string
-  rules: string[]
-}
-
-const chainOf = (target: Target): Part => ({
-  chain: target.chain,
-  declaration: `add chain inet ${table} ${target.chain}`,
-  rules: target.rules,
-})
-
-function base(chain: string, hook: string, rules: string[]): Part {
-  return { chain, declaration: `add chain inet ${table} ${chain} { ${hook}; policy accept; }`, rules }
-}
-
-function chains(input: RulesetInput, tunnels: TunnelSpec[]): Part[] {
-  const device = (tunnel: TunnelSpec): string => {
-    const name = input.devices.get(tunnel.index)
-    if (name === undefined) throw new Error(`tunnel ${tunnel.index} has no device`)
-    return name
-  }
-  const all = tunnels.map(device)
-  const perDevice = (prefix: string): string =>
-    all.length === 0 ? '' : `{ ${tunnels.map((t) => `"${device(t)}" : goto ${prefix}-${t.index}`).join(', ')} }`
-  const byMark = (mark: (index: number) => number): string =>
-    `{ ${tunnels.map((t) => `${hex(mark(t.index))} : goto route-${t.index}`).join(', ')} }`
-  // Not the interface but the direction tells what to steer: ICMP errors and the children of FTP
-  // come in by other interfaces than the connection's own packets.
-  const steer =
-    all.length === 0
-      ? []
-      : [
-          `ct mark & ${hex(markMask)} == 0 accept`,
-          // Data connections of FTP are opened by either side: what doesn't come out of the tunnel goes into it.
-          `ct status & expected != 0 ct mark & ${hex(markMask)} vmap ${byMark(fromTunnel)}`,
-          `ct status & expected != 0 ct mark & ${hex(markMask)} vmap ${byMark(intoTunnel)}`,
-          `ct direction reply ct mark & ${hex(markMask)} vmap ${byMark(fromTunnel)}`,
-          `ct direction original ct mark & ${hex(markMask)} vmap ${byMark(intoTunnel)}`,
-        ]
-  const leaving = [`ct state new ct mark & ${hex(markMask)} == 0 jump ${egressChain}`]
-  const toUplink = (from: string): string => `${from} oifname { ${quoted(input.uplinks)} }`
-  const open = [
-    // A connection that was there before this table is picked up in its middle, and must not be
-    // translated: only a pure opening SYN is.
-    'tcp flags & (fin | syn | rst | ack) != syn accept',
-    'meta l4proto { tcp, udp } ip daddr . meta l4proto . th dport vmap @open4',
-    'meta l4proto { tcp, udp } ip6 daddr . meta l4proto . th dport vmap @open6',
-  ]
-  const guard = [
-    ...(input.opened4.length > 0 || input.opened6 ? isLate.map((match) => `ct state untracked ${match} accept`) : []),
-    ...(input.opened4.length > 0 ? [`meta nfproto ipv4 iifname { ${quoted(input.opened4)} } drop`] : []),
-    ...(input.opened6 ? ['meta nfproto ipv6 drop'] : []),
-  ]
-  return [
-    base('late-output', 'type filter hook output priority raw', untrackLate),
-    // In postrouting: with an address of this host as their source they would not be let in.
-    base('late-postrouting', 'type filter hook postrouting priority mangle', readdressLate),
-    base('zone-prerouting', 'type filter hook prerouting priority raw', [
-      // Out of a tunnel, or from a container.
-      ...untrackLate,
-      // Nothing but answers may come to 127.0.0.1 by a tunnel, and those bear another address here.
-      ...(all.length > 0 ? [`iifname { ${quoted(all)} } ip daddr 127.0.0.0/8 drop`] : []),
-      ...(all.length > 0 ? [`iifname { ${quoted(all)} } jump ${unzonedChain}`] : []),
-      // One client address and port may use both public addresses: in a zone of their own the two
-      // connections don't meet. Only the original direction, so that replies are found without it.
-      ...tunnels.map((t) => `iifname "${device(t)}" fib daddr type local ct original zone set ${zone(t.index)}`),
-    ]),
-    base('helper-prerouting', 'type filter hook prerouting priority -175', [`ct state new jump ${helpersChain}`]),
-    base('helper-output', 'type filter hook output priority -175', [`ct state new jump ${helpersChain}`]),
-    base('dark-prerouting', 'type filter hook prerouting priority -160', [
-      `iifname { ${quoted(['lo', ...all])} } accept`,
-      `tcp flags & (fin | syn | rst | ack) == syn jump ${darkChain}`,
-    ]),
-    base('mark-prerouting', 'type filter hook prerouting priority mangle', [
-      ...(all.length > 0 ? [`iifname vmap ${perDevice('from')}`] : []),
-      ...leaving,
-      ...steer,
-    ]),
-    // As `type filter` the mark would come too late: the socket has routed already.
-    base('mark-output', 'type route hook output priority mangle', [...leaving, ...steer]),
-    base('open-prerouting', 'type nat hook prerouting priority -110', [
-      // What comes out of a tunnel is answered here, or two hosts would play ball with it.
-      ...(all.length > 0 ? [`iifname { ${quoted(all)} } accept`] : []),
-      ...open,
-    ]),
-    base('open-output', 'type nat hook output priority -110', [
-      // The agent asks after the health of the service that stands here, and not of the peer's.
-      ...(['local4', 'local6'] as const).flatMap((end) =>
-        all.length === 0
-          ? []
-          : [`${end === 'local4' ? 'ip' : 'ip6'} saddr { ${tunnels.map((t) => t[end]).join(', ')} } accept`],
-      ),
-      ...open,
-      // Health checks come from another address of the loopback's.
-      `ip saddr ${localhost} ip daddr ${localhost} meta l4proto { tcp, udp } meta l4proto . th dport vmap @localhost`,
-    ]),
-    // Empty: their presence makes conntrack choose another source port where two connections' replies
-    // would be the same (see zone-prerouting).
-    base('unique-input', 'type nat hook input priority 100', []),
-    base('hairpin-postrouting', 'type nat hook postrouting priority 90', [
-      ...tunnels.flatMap((t) => localClients(t, device(t), input.uplinks)),
-      ...(input.uplinks.length > 0 ? [`${toUplink('ct direction original')} jump ${carryChain}`] : []),
-    ]),
-    base(
-      'leave-postrouting',
-      'type filter hook postrouting priority mangle',
-      all.length > 0 ? [`oifname vmap ${perDevice('leave')}`] : [],
-    ),
-    base(
-      'guard-forward',
-      'type filter hook forward priority filter',
-      guard.length > 0
-        ? [
-            ...(all.length > 0 && input.uplinks.length > 0
-              ? [`${toUplink(`iifname { ${quoted(all)} } ct direction original`)} jump ${strangersChain}`]
-              : []),
-            `ct mark & ${hex(markMask)} != 0 accept`,
-            ...guard,
-          ]
-        : [],
-    ),
-    ...tunnels.flatMap((t): Part[] => [
-      chainOf({
-        chain: `from-${t.index}`,
-        rules: [
-          // Between the tunnel's own ends nothing is steered: health probes, data copies.
-          `ip saddr ${t.peer4} accept`,
-          `ip6 saddr ${t.peer6} accept`,
-          ...clamp(t.mtu),
-          `ct state new ${setConnectionMark(fromTunnel(t.index))}`,
-        ],
-      }),
-      chainOf({ chain: `route-${t.index}`, rules: [setRoutingMark(routeMark(t.index))] }),
-      chainOf({
-        chain: `leave-${t.index}`,
-        // The kernel's VXLAN routes its outer packet by the inner one's mark, and would loop.
-        rules: [...clamp(t.mtu), `meta mark set meta mark & ${others}`],
-      }),
-    ]),
-  ]
-}
-
-/** MSS = MTU less IP and TCP headers (RFC 879): 40 bytes for IPv4, 60 for IPv6. The kernel never raises it. */
-const clamp = (mtu: number): string[] => [
-  `meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - 40}`,
-  `meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - 60}`,
-]
-
 function openService(host: Name, service: ServiceSpec, targets: Targets, openings: Opening[]): void {
   for (const route of service.routes) {
     const chain = routeChain(host, service, route, targets)
@@ -311,8 +159,8 @@ function openService(host: Name, service: ServiceSpec, targets: Targets, opening
       for (let port = route.ports.from; port <= route.ports.to; port++) {
         const key = `${route.protocol} . ${port}`
         // Of several addresses the first will do.
-        if (!openings.some((known) => known.map === 'localhost' && known.key === key))
-          openings.push({ map: 'localhost', key, chain })
+        if (!targets.localhost.has(key)) openings.push({ map: 'localhost', key, chain })
+        targets.localhost.add(key)
       }
     }
     for (let port = route.ports.from; port <= route.ports.to; port++) {

@@ -1,4 +1,5 @@
 import type { Bench } from './bench.js'
+import { forwardBench } from './forward.js'
 import { switchBench } from './switch.js'
 
-export const benches: readonly Bench[] = [switchBench]
+export const benches: readonly Bench[] = [forwardBench, switchBench]
