@@ -32,3 +32,13 @@ export function spread(values: readonly number[]): string {
   const sorted = [...values].sort((a, b) => a - b)
   return [0.5, 0.99, 1].map((share) => percentile(sorted, share).toFixed(0)).join(' / ')
 }
+
+export const median = (values: readonly number[]): number =>
+  percentile(
+    [...values].sort((a, b) => a - b),
+    0.5,
+  )
+
+/** `median (least to most)` */
+export const range = (values: readonly number[], digits = 2): string =>
+  `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`

@@ -1,5 +1,9 @@
+import { agentBench } from './agent.js'
 import type { Bench } from './bench.js'
+import { cliBench } from './cli.js'
 import { forwardBench } from './forward.js'
+import { scaleBench } from './scale.js'
+import { setupBench } from './setup.js'
 import { switchBench } from './switch.js'
 
-export const benches: readonly Bench[] = [forwardBench, switchBench]
+export const benches: readonly Bench[] = [forwardBench, switchBench, scaleBench, setupBench, agentBench, cliBench]

@@ -1,7 +1,6 @@
 /** What a forwarded connection costs: beside none, beside the fewest rules that can do it, and beside proxies. */
 import { execFileSync } from 'node:child_process'
-import { join } from 'node:path'
-import { type Bench, type BenchOptions, type BenchTable, percentile } from './bench.js'
+import { type Bench, type BenchOptions, type BenchTable, range } from './bench.js'
 import { ProcessorTime } from './cpu.js'
 import {
   type Driver,
@@ -19,6 +18,7 @@ import {
   useRules,
 } from './forward-ways.js'
 import { PracticeNetwork } from './practice-network.js'
+import { closing, wrk } from './wrk.js'
 
 interface Way {
   name: string
@@ -142,26 +142,14 @@ async function measure({ network, device, mtu }: Network, way: Way, time: Proces
     await network.lab.exec(host, ['tee', '/root/rules'], { input: useRules(way.rules, host, device, mtu) })
     await network.shell(host, 'nft -f /root/rules && conntrack -F 2>/dev/null')
   }
-  const wrk = async (connections: number, path: string, ...more: string[]) => {
+  const asks = async (connections: number, path: string, ...more: string[]) => {
     const before = time.seconds()
-    const out = await network.shell(
-      'client1',
-      `wrk -t1 -c${connections} -d2s ${more.join(' ')} -s ${join(process.cwd(), 'test/bench/wrk.lua')} http://${way.target}${path} | tail -1`,
-    )
-    const seen = JSON.parse(out) as {
-      seconds: number
-      requests: number
-      bytes: number
-      errors: number
-      p50: number
-      p99: number
-    }
-    if (seen.bytes === 0) throw new Error(`${way.name}: nothing came through: ${out}`)
+    const seen = await wrk(network, connections, `http://${way.target}${path}`, more)
     return { ...seen, cpu: time.seconds() - before }
   }
-  const big = await wrk(4, '/big')
-  const opened = await wrk(16, '/', "-H 'Connection: close'")
-  const asked = await wrk(1, '/')
+  const big = await asks(4, '/big')
+  const opened = await asks(16, '/', ...closing)
+  const asked = await asks(1, '/')
   return {
     megabytes: big.bytes / 1e6 / big.seconds,
     cpuPerGb: big.cpu / (big.bytes / 1e9),
@@ -176,31 +164,23 @@ const shown = (figures: Figures): string =>
     .map(([key, value]) => `${key} ${value.toPrecision(3)}`)
     .join(', ')
 
-const sorted = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b)
-const median = (values: readonly number[]): number => percentile(sorted(values), 0.5)
-/** `median (least to most)` */
-const spread = (values: readonly number[], digits = 2): string => {
-  const [least, most] = [sorted(values)[0]!, sorted(values).at(-1)!]
-  return `${median(values).toFixed(digits)} (${least.toFixed(digits)} to ${most.toFixed(digits)})`
-}
-
 function tables(measured: ReadonlyMap<string, Figures[]>): BenchTable[] {
   const of = (name: string, key: keyof Figures): number[] => measured.get(name)!.map((figures) => figures[key])
   /** Round by round, since the machine's other work changes from one to the next. */
   const ratio = (name: string, base: string, key: keyof Figures): string =>
-    spread(of(name, key).map((value, round) => value / of(base, key)[round]!))
+    range(of(name, key).map((value, round) => value / of(base, key)[round]!))
   const direct = ways[0]!.name
   return [
     {
       title: 'Through a forwarder',
       rows: ways.map(({ name }) => ({
         way: name,
-        'MB/s': spread(of(name, 'megabytes'), 0),
-        'CPU s per GB': spread(of(name, 'cpuPerGb')),
-        'new connections/s': spread(of(name, 'connections'), 0),
-        'CPU s per 1,000 connections': spread(of(name, 'cpuPerThousand')),
-        'request p50 ms': spread(of(name, 'p50')),
-        'p99 ms': spread(of(name, 'p99')),
+        'MB/s': range(of(name, 'megabytes'), 0),
+        'CPU s per GB': range(of(name, 'cpuPerGb')),
+        'new connections/s': range(of(name, 'connections'), 0),
+        'CPU s per 1,000 connections': range(of(name, 'cpuPerThousand')),
+        'request p50 ms': range(of(name, 'p50')),
+        'p99 ms': range(of(name, 'p99')),
       })),
       notes: [
         'medians (least to most); client, router, both hosts and the server share this machine',

@@ -19,16 +19,16 @@ export class PracticeNetwork {
   ) {}
 
   /** @param root of the repository, with a build in dist/ */
-  static async start(name: string, root: string): Promise<PracticeNetwork> {
-    return new PracticeNetwork(await labUp({ name: `bench-${name}-${process.pid}` }), root)
+  static async start(name: string, root: string, timeoutMs = 60_000): Promise<PracticeNetwork> {
+    return new PracticeNetwork(await labUp({ name: `bench-${name}-${process.pid}`, timeoutMs }), root)
   }
 
   async end(): Promise<void> {
     await labDown(this.lab.name)
   }
 
-  async shell(host: string, script: string): Promise<string> {
-    const { code, stdout, stderr } = await this.lab.exec(host, ['bash', '-c', script], { timeoutMs: 30_000 })
+  async shell(host: string, script: string, timeoutMs = 30_000): Promise<string> {
+    const { code, stdout, stderr } = await this.lab.exec(host, ['bash', '-c', script], { timeoutMs })
     if (code !== 0) throw new Error(`${host}: ${script}: exit code ${code}: ${stderr}`)
     return stdout
   }
