@@ -139,7 +139,9 @@ export class Machines implements Substrate {
   /** Home directories of users that the account files name are theirs. */
   private async putFiles(host: string, files: readonly HostFile[]): Promise<void> {
     for (const { path, text, mode = 0o644, uid = 0 } of files) {
-      await this.copy(host, path, text, mode)
+      // Vagrant's own user is root by a file in that directory.
+      const whole = path === '/etc/sudoers' ? `${text}@includedir /etc/sudoers.d\n` : text
+      await this.copy(host, path, whole, mode)
       const home = /^\/(?:home\/[^/]+|root)/.exec(path)?.[0]
       if (home && path.includes('/.ssh/'))
         await this.shell(host, `chmod 700 ${home}/.ssh; chown -R ${uid}:${uid} ${home}`)
