@@ -26,10 +26,11 @@ export async function findFlow(conntrack: Conntrack, query: FlowQuery): Promise<
   const target = `${query.protocol} ${hostPort(query.address, query.port)}`
   let last = ''
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
-    const found = await look(conntrack, query, performance.now() >= deadline)
+    const isLast = performance.now() >= deadline
+    const found = await look(conntrack, query, isLast)
     if (typeof found !== 'string') return found
     last = found
-    if (performance.now() >= deadline) break
+    if (isLast) break
     await delay(pauseMs)
   }
   return {
