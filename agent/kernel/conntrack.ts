@@ -230,10 +230,15 @@ const encodeIdentity = (entry: ConntrackEntry): Buffer =>
 /** enum ctattr_protoinfo and ctattr_protoinfo_tcp; IP_CT_TCP_FLAG_SACK_PERM and _BE_LIBERAL, as tcp_new() sets them. */
 const tcpInfo = { tcp: 1, state: 1, originalFlags: 4, replyFlags: 5 } as const
 const pickedUp = 0x2 | 0x8
+/**
+ * IP_CT_TCP_FLAG_CLOSE_INIT, which the kernel sets when it sees a FIN. Without it a new SYN from the same port is
+ * let through by the old entry instead of being tracked and translated anew (nf_conntrack_tcp_packet).
+ */
+const closing = 0x4
 
 function encodeNew({ family, original, reply, mark, tcpState, timeout }: NewConntrackEntry): Buffer {
   // struct nf_ct_tcp_flags: flags, mask.
-  const flags = Buffer.from([pickedUp, pickedUp])
+  const flags = Buffer.from([tcpState === 'established' ? pickedUp : pickedUp | closing, pickedUp | closing])
   const state = attribute(tcpInfo.state, u8(tcpStates.indexOf(tcpState)))
   const seen = [state, attribute(tcpInfo.originalFlags, flags), attribute(tcpInfo.replyFlags, flags)]
   return Buffer.concat([

@@ -39,6 +39,7 @@ const first = open(own, 'first')
 process.stdin.on('data', (data) => {
   const word = String(data).trim()
   if (word === 'again') open(forwarded, 'second')
+  else if (word === 'afresh') open(own, 'third')
   else if (word === 'end') first.end()
   else first.write(word)
 })
@@ -162,6 +163,27 @@ inOwnNamespace(__filename, () => {
   /** SYNs that a host in the client's namespace had to send again. */
   const repeated = async (): Promise<number> =>
     Number(/TcpExtTCPSynRetrans\s+(\d+)/.exec(await far.sh('nstat -asz TcpExtTCPSynRetrans'))?.[1])
+
+  test('a client that opens a new connection from the port of one that has ended is tracked anew', async () => {
+    // Else its opening packet would follow the old entry, past the rules: to a service that has moved away.
+    const first = await start(4)
+    first.socket.end()
+    await first.hears('first ended')
+    await until('TIME-WAIT', 5000, async () =>
+      /TIME-WAIT/.test(execFileSync('ss', ['-Hant', `dport = :${first.port}`], { encoding: 'utf8' })),
+    )
+    load(table([]))
+    await adopt(conntrack)
+    load(table([web]))
+    expect(await entriesOf(first.port)).toMatchObject([{ tcpState: 'time-wait' }])
+    // From now on new connections go elsewhere: to where nobody listens.
+    sh("nft add table inet moved; nft 'add chain inet moved pre { type nat hook prerouting priority -120; }'")
+    sh(`nft add rule inet moved pre tcp dport 80 dnat ip to ${new4}:81`)
+    first.say('afresh')
+    await first.hears('third ECONNREFUSED')
+    sh('nft delete table inet moved')
+    await first.stop()
+  })
 
   const cases: [string, { before?: 'server' | 'client'; closes?: boolean; after?: 'server' | 'client' }][] = [
     ['the server talks first', { before: 'server' }],
