@@ -1,7 +1,7 @@
 /** Booted systemd-nspawn hosts, each in a network namespace of its own, on this machine's kernel. */
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -78,6 +78,15 @@ async function mayMount(): Promise<string | undefined> {
   }
 }
 
+/** What runs that were killed have left: their processes are gone, since each network ends with its run. */
+async function sweep(): Promise<void> {
+  for (const name of await readdir(base)) {
+    if (existsSync(`/proc/${name.split('-')[0]}`)) continue
+    await removeCgroups(name)
+    await rm(join(base, name), { recursive: true, force: true })
+  }
+}
+
 class NspawnNetwork implements Substrate {
   readonly name = 'nspawn'
   readonly node = node
@@ -94,7 +103,8 @@ class NspawnNetwork implements Substrate {
 
   static async start(repository: string, rootDirectory: string, hosts: readonly string[]): Promise<NspawnNetwork> {
     await mkdir(base, { recursive: true, mode: 0o700 })
-    const directory = await mkdtemp(`${base}/`)
+    await sweep()
+    const directory = await mkdtemp(`${base}/${process.pid}-`)
     const network = new NspawnNetwork(directory.slice(base.length + 1), directory, hosts)
     try {
       await network.boot(repository, rootDirectory)
