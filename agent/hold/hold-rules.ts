@@ -37,6 +37,8 @@ export const holdChain = (slot: number): string => `hold-${slot}`
 
 /** The top bit of our byte: tunnels have numbers below 64, so no mark of theirs has it. */
 const waiting = 0x80000000
+/** A chain that nothing enters: it tells that the program's table `raw` came with our first rule. */
+export const madeRawChain = (program: string): string => `made-raw-of-${program}`
 const hex = (value: number): string => `0x${(value >>> 0).toString(16).padStart(8, '0')}`
 /** Routing mark of a packet on its way to xtables' queue of this hold. */
 export const waitingMark = (slot: number): number => (waiting | (slot << 24)) >>> 0
@@ -56,6 +58,21 @@ export function heldKeys(listeners: readonly HeldListener[], family: Family): st
   }
   return [...keys]
 }
+
+const guardHook = `add chain inet ${holdTable} guard { type filter hook prerouting priority ${guardPriority}; policy accept; }`
+
+/**
+ * What a hold by xtables needs before its first rule of iptables': an agent that is killed anywhere behind it
+ * leaves a table by which the next one knows what there is to take away.
+ * @param makesRawOf programs whose table `raw` isn't there yet
+ */
+export const announceText = (slot: number, makesRawOf: readonly string[]): string =>
+  [
+    `add table inet ${holdTable}`,
+    guardHook,
+    ...[holdChain(slot), ...makesRawOf.map(madeRawChain)].map((chain) => `add chain inet ${holdTable} ${chain}`),
+    '',
+  ].join('\n')
 
 /**
  * Opens one hold, in one transaction; others that are under way stay.
@@ -97,7 +114,7 @@ export function openHoldText(
       rule(chain, `counter meta mark set meta mark & ${hex(~markMask)} | ${hex(waitingMark(slot))}`),
       // Who comes out of the queue bears no mark any more. One that does has met no queue: somebody took
       // our iptables rule away. Its sender tries again; let through it would be refused.
-      `add chain inet ${holdTable} guard { type filter hook prerouting priority ${guardPriority}; policy accept; }`,
+      guardHook,
       `flush chain inet ${holdTable} guard`,
       rule('guard', `meta mark & ${hex(waiting)} == ${hex(waiting)} drop`),
     )

@@ -10,6 +10,7 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import { loadText } from '../kernel/nft.js'
 import { runTool, ToolFailed } from '../kernel/tool.js'
 import {
+  announceText,
   closeHoldText,
   type HeldListener,
   type HoldMeans,
@@ -17,13 +18,14 @@ import {
   holdChain,
   holdSlots,
   holdTable,
+  madeRawChain,
   openHoldText,
   queueNumber,
   xtablesPrograms,
 } from './hold-rules.js'
 import { encodeLine, type HolderCommand, type HolderEvent, type HolderTask, readLines } from './hold-wire.js'
 import type { HoldCounts, HoldLimits } from './waiting-room.js'
-import { addXtables, removeRawTables, removeXtables } from './xtables.js'
+import { addXtables, removeRawTable, removeXtables, withoutRawTable } from './xtables.js'
 
 export interface HoldRequest extends HoldLimits {
   listeners: readonly HeldListener[]
@@ -103,14 +105,7 @@ export const sweepHolds = (evenLive: boolean): Promise<boolean> =>
     const found = await listTable()
     if (found === null) return true
     if (!evenLive && keysIn(found).size > 0) return false
-    if (found.includes('chain guard {')) {
-      for (const program of ['iptables', 'ip6tables']) {
-        for (let slot = 0; slot < holdSlots; slot++) {
-          if (found.includes(`chain ${holdChain(slot)} {`)) await removeXtables(program, slot)
-        }
-      }
-    }
-    await deleteTable()
+    await removeAll(found)
     return true
   })
 
@@ -313,7 +308,9 @@ function reserve(keys: ReadonlySet<string>): number {
 
 async function openRules(request: HoldRequest, slot: number, keys: ReadonlySet<string>): Promise<void> {
   if (request.means === 'xtables-queue') {
-    for (const program of xtablesPrograms(request.listeners)) await addXtables(program, slot)
+    const programs = xtablesPrograms(request.listeners)
+    await loadText(request.runDirectory, announceText(slot, await withoutRawTable(programs)))
+    for (const program of programs) await addXtables(program, slot)
   }
   for (let attempt = 1; ; attempt++) {
     const stale = new Set([...keysIn((await listTable()) ?? '')].filter((key) => keys.has(key)))
@@ -334,10 +331,22 @@ async function removeRules(request: HoldRequest, slot: number): Promise<void> {
     for (const program of xtablesPrograms(request.listeners)) await removeXtables(program, slot)
   }
   if (underWay.size > 0) return
-  await removeRawTables()
   const found = await listTable()
   // Others' holds, of an agent that died, are the kernel's to end.
-  if (found !== null && keysIn(found).size === 0) await deleteTable()
+  if (found !== null && keysIn(found).size === 0) await removeAll(found)
+}
+
+/** @param found the table as it stands: it names the slots and what they needed, a dead agent's too */
+async function removeAll(found: string): Promise<void> {
+  const has = (chain: string): boolean => found.includes(`chain ${chain} {`)
+  if (has('guard')) {
+    for (const program of ['iptables', 'ip6tables']) {
+      for (let slot = 0; slot < holdSlots; slot++) if (has(holdChain(slot))) await removeXtables(program, slot)
+      if (has(madeRawChain(program))) await removeRawTable(program)
+    }
+  }
+  // Last: if we end before, the next one still knows.
+  await runTool('nft', ['delete', 'table', 'inet', holdTable])
 }
 
 /** What stands, as nft writes it; null where there is no table of ours. */
@@ -349,7 +358,6 @@ async function listTable(): Promise<string | null> {
     throw error
   }
 }
-const deleteTable = (): Promise<string> => runTool('nft', ['delete', 'table', 'inet', holdTable])
 
 const keysIn = (listing: string): Set<string> =>
   new Set([...listing.matchAll(/(\S+ \. (?:tcp|udp) \. \d+) timeout /g)].map((match) => match[1]!))

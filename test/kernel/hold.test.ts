@@ -140,12 +140,16 @@ END
   /** 500 new connections a second, half of them IPv6. */
   const steady: Load = { targets: [service4, service6], port, perSecond: 500, count: 1500 }
 
+  /** The table alone comes earlier. */
+  const untilHeld = (): Promise<number> =>
+    until('the hold', 10_000, async () => / expires /.test(await ingress.sh('nft list ruleset')))
+
   const nothingLeft = async (): Promise<void> => {
     const rules = await ingress.sh(
       'nft list ruleset; iptables -t raw -S; ip6tables -t raw -S; cat /proc/net/netfilter/nfnetlink_queue; ls /run/fleetmove',
     )
     expect(rules).toContain('table inet t')
-    expect(rules).not.toMatch(/fleetmove|NFQUEUE|5180/)
+    expect(rules).not.toMatch(/fleetmove|NFQUEUE|5180|table ip6? raw/)
   }
   const summarise = (what: string, attempts: Attempt[], from: number, till: number) => {
     const held = attempts.filter(({ begun }) => begun > from && begun < till)
@@ -247,6 +251,32 @@ END
     await nothingLeft()
   }, 60_000)
 
+  test('a dead agent left tables that its rules made: the next one takes them away, but not from under others', async () => {
+    await expect(act([hold('xtables-queue', { maxMs: 300 }), { do: 'die' }])).rejects.toThrow()
+    expect(await ingress.sh('nft list tables')).toMatch(/table ip raw\ntable ip6 raw/)
+    await ingress.sh('ip6tables -w -t raw -A PREROUTING -p udp --dport 9 -j ACCEPT')
+    await until('the end of the hold', 5000, async () => answer(await act([{ do: 'sweep' }]), 'sweep') === true)
+    const left = await ingress.sh('nft list tables; ip6tables -t raw -S')
+    expect(left).not.toContain('table ip raw')
+    expect(left).toContain('table ip6 raw')
+    expect(left).toContain('--dport 9 -j ACCEPT')
+    expect(left).not.toContain('NFQUEUE')
+    await ingress.sh('nft delete table ip6 raw')
+
+    // One hold of a dead agent ends with the first of its successor.
+    const [web, dns] = [listeners.slice(0, 2), listeners.slice(2)]
+    await expect(
+      act([
+        hold('xtables-queue', { maxMs: 300, listeners: web }),
+        hold('xtables-queue', { maxMs: 300, listeners: dns }),
+        { do: 'die' },
+      ]),
+    ).rejects.toThrow()
+    await act([wait(400), hold('xtables-queue', { listeners: web }), { do: 'release' }])
+    await until('the end of the hold', 5000, async () => answer(await act([{ do: 'sweep' }]), 'sweep') === true)
+    await nothingLeft()
+  }, 30_000)
+
   test('a base chain goes in the gap: what was queued is lost, and what is sent again is held', async () => {
     await ingress.sh(`nft 'table inet foreign { chain c { type filter hook forward priority 5; }; }'`)
     const load = await startLoad({ ...steady, perSecond: 500, count: 700 })
@@ -296,7 +326,7 @@ END
     const targets = [service4, service6]
     const count = 150
     const acting = act([hold(queued), stopOld, wait(1500), { do: 'held' }, switchOver, { do: 'release' }])
-    await until('the hold', 5000, async () => (await ingress.sh('nft list tables')).includes('fleetmove-hold'))
+    await untilHeld()
     await client.exec(...node, 'send', JSON.stringify({ targets, port, count, bytes: 400 }))
     const done = await acting
     expect(answer(done, 'held')).toMatchObject({ datagrams: 2 * count, dropped: 0, bytes: count * (428 + 448) })
@@ -310,7 +340,7 @@ END
     await nothingLeft()
 
     const limited = act([hold(queued, { maxBytes: 10_000 }), wait(1500), { do: 'held' }, { do: 'release' }])
-    await until('the hold', 5000, async () => (await ingress.sh('nft list tables')).includes('fleetmove-hold'))
+    await untilHeld()
     await client.exec(...node, 'send', JSON.stringify({ targets, port, count, bytes: 400 }))
     const held = answer(await limited, 'held')
     expect(held.bytes).toBeLessThanOrEqual(10_000)
@@ -327,7 +357,7 @@ END
       { do: 'held' },
       { do: 'release' },
     ])
-    await until('the hold', 5000, async () => (await ingress.sh('nft list tables')).includes('fleetmove-hold'))
+    await untilHeld()
     await client.exec(...node, 'send', JSON.stringify({ targets: [service4], port, count: 15_000, bytes: 40 }))
     const load = await startLoad({ ...steady, count: 50 })
     const done = await acting
@@ -339,7 +369,7 @@ END
   test('tunnels and the host itself are let through, and one listener is held once', async () => {
     const reply = (host: NamespaceHost) => host.sh(`timeout 3 socat -u TCP:${service4}:${port} STDOUT || true`)
     const acting = act([hold(queued, { exceptDevices: ['eth1'] }), wait(2500), { do: 'held' }, { do: 'release' }])
-    await until('the hold', 5000, async () => (await ingress.sh('nft list tables')).includes('fleetmove-hold'))
+    await untilHeld()
     expect(await reply(other)).toBe('A')
     expect(await reply(ingress)).toBe('A')
     expect(answer(await acting, 'held')).toMatchObject({ syns: 0, datagrams: 0 })
