@@ -47,6 +47,8 @@ const configuration = (tunnel: TunnelSpec, device: string): string => {
     'data-ciphers AES-256-GCM:CHACHA20-POLY1305',
     'auth-nocache',
     'script-security 0',
+    // Nothing is written there, but OpenVPN won't start without one, and in the unit's sandbox /tmp is read-only.
+    `tmp-dir ${paths.run}`,
 
     // Clients' packets go to the peer's own public address, inside: that isn't a routing loop here.
     'allow-recursive-routing',
