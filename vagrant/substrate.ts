@@ -13,6 +13,8 @@ export interface Substrate {
   /** On the controller and the clients: Node, and the directory that holds fleetmove's dist/ and test/load/. */
   readonly node: string
   readonly tree: string
+  /** How many times longer than on this machine itself everything may take: 1, or what an emulated processor costs. */
+  readonly patience: number
   /** Runs a command to its end: as root, without a shell. */
   exec(host: string, argv: readonly string[], options?: ExecOptions): Promise<ExecResult>
   /** Starts a command; `kill` ends it and its children. */

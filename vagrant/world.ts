@@ -62,7 +62,8 @@ export class World {
     return [translated ?? v4?.[0] ?? '', v6?.[0] ?? '']
   }
 
-  async shell(host: string, script: string, timeoutMs = 60_000): Promise<string> {
+  async shell(host: string, script: string): Promise<string> {
+    const timeoutMs = 60_000 * this.substrate.patience
     const { code, stdout, stderr } = await this.substrate.exec(host, ['sh', '-c', script], { timeoutMs })
     if (code !== 0) throw new Error(`${host}: ${script}: exit code ${code}: ${stderr.trim()} ${stdout.trim()}`)
     return stdout
@@ -109,7 +110,8 @@ export class World {
   /** Checked load from a client; every answer must be the practice web server's, and know the client's address. */
   async load(client: string, options: LoadOptions): Promise<Load> {
     const { node, tree } = this.substrate
-    const load = startLoad(this.substrate, client, options, [node, `${tree}/test/load/load.mjs`])
+    const { patience } = this.substrate
+    const load = startLoad(this.substrate, client, { ...options, patience }, [node, `${tree}/test/load/load.mjs`])
     this.loads.push(load)
     await load.ready
     return load
@@ -146,22 +148,19 @@ export class World {
     return [...state, ...files]
   }
 
+  /** Waits for a condition; throws when it doesn't come true in time, which is longer where hosts are slower. */
+  async until(what: string, condition: () => Promise<boolean> | boolean, timeoutMs = 30_000): Promise<void> {
+    const most = timeoutMs * this.substrate.patience
+    const end = Date.now() + most
+    while (!(await condition())) {
+      if (Date.now() > end) throw new Error(`${what}: not within ${most / 1000} s`)
+      await delay(200)
+    }
+  }
+
   async end(): Promise<void> {
     for (const load of this.loads) load.abandon()
     await this.substrate.end()
-  }
-}
-
-/** Waits for a condition; throws when it doesn't come true in time. */
-export async function until(
-  what: string,
-  condition: () => Promise<boolean> | boolean,
-  timeoutMs = 30_000,
-): Promise<void> {
-  const end = Date.now() + timeoutMs
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`${what}: not within ${timeoutMs / 1000} s`)
-    await delay(200)
   }
 }
 

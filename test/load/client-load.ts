@@ -10,6 +10,7 @@ export interface LoadOptions {
   perSecond: number
   keepAlive?: number
   downloads?: number
+  patience?: number
 }
 
 export interface TargetReport {
@@ -37,14 +38,17 @@ export class Load {
   readonly ready: Promise<void>
   private readonly report: Promise<TargetReport[]>
 
-  constructor(private readonly child: ChildProcess) {
+  constructor(
+    private readonly child: ChildProcess,
+    patience = 1,
+  ) {
     let stderr = ''
     let report: TargetReport[] | undefined
     let begin = (): void => {}
     let fail = (_error: Error): void => {}
     this.ready = new Promise((resolve, reject) => {
       const late = (): void => reject(new Error('not every target answers, or not every long connection stands'))
-      const timer = setTimeout(late, readyMs)
+      const timer = setTimeout(late, readyMs * patience)
       begin = () => {
         clearTimeout(timer)
         resolve()
@@ -115,5 +119,6 @@ export function startLoad(
   options: LoadOptions,
   program: readonly string[] = [process.execPath, join(__dirname, 'load.mjs')],
 ): Load {
-  return new Load(hosts.spawn(client, [...program, JSON.stringify({ seconds: 180, ...options })]))
+  const seconds = 180 * (options.patience ?? 1)
+  return new Load(hosts.spawn(client, [...program, JSON.stringify({ seconds, ...options })]), options.patience)
 }

@@ -18,20 +18,21 @@ import { createInterface } from 'node:readline'
  * @property {number} [keepAlive] connections to each target with a request every 200 ms
  * @property {number} [downloads] connections to each target with a long download of numbered lines
  * @property {number} [seconds] at the most; 120 if left away
+ * @property {number} [patience] how many times longer than usual an answer may take; 1 if left away
  */
 
 /** @type {Required<Options>} */
-const options = { keepAlive: 0, downloads: 0, seconds: 120, ...JSON.parse(process.argv[2] ?? '{}') }
+const options = { keepAlive: 0, downloads: 0, seconds: 120, patience: 1, ...JSON.parse(process.argv[2] ?? '{}') }
 
 /** A connection without an answer for this long has failed: five retransmits of a SYN. */
-const patienceMs = 15_000
+const patienceMs = 15_000 * options.patience
 /** Beyond this many at once the target doesn't answer, and more would only exhaust ports. */
 const mostAtOnce = 500
 const keepAliveMs = 200
 /** Bytes a second; 8 MiB of numbered lines last two minutes and more. */
 const downloadRate = '32k'
 /** A download is paced by the server: this long without a byte, and it is torn. */
-const silenceMs = 15_000
+const silenceMs = 15_000 * options.patience
 
 let stopping = false
 const targets = options.targets.map((address) => ({

@@ -14,12 +14,15 @@ export interface Place {
   spawn(argv: readonly string[], env: Record<string, string>): ChildProcess
   /** For Vagrant and the emulator. */
   readonly environment: Record<string, string>
+  /** See Substrate. */
+  readonly patience: number
   close(): Promise<void>
 }
 
 /** The machine has its own libvirt, or VirtualBox: nothing is to be done. */
 export const machineItself: Place = {
   environment: {},
+  patience: 2,
   spawn: (argv, env) => spawn(argv[0]!, argv.slice(1), { env: { ...process.env, ...env }, stdio: 'pipe' }),
   close: async () => {},
 }
@@ -96,6 +99,7 @@ export async function libvirtByHand(directory: string): Promise<Place> {
       FLEETMOVE_EMULATOR: program,
       VAGRANT_HOME: join(directory, 'vagrant-home'),
     },
+    patience: hasKvm() ? 2 : 10,
     spawn: (argv, env) => spawnInside(pid, argv, { env }),
     close: async () => {
       const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { collect, type ExecOptions, type ExecResult } from '../../cli/lab/exec.js'
 import type { HostFile } from '../../cli/lab/host-files.js'
@@ -16,19 +17,24 @@ import { routerNetworkFiles } from './router.js'
 
 export const node = '/usr/local/bin/node'
 export const tree = '/opt/fleetmove'
-const sshSeconds = 600
+const sshSeconds = 900
+/** A signal's way to a host that serves; far less than it takes ssh to give a silent one up. */
+const killSeconds = 60
 const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
 export class Machines implements Substrate {
   readonly name = 'vagrant'
   readonly node = node
   readonly tree = tree
+  readonly patience: number
 
   /** @param config the file that `vagrant ssh-config` wrote */
   constructor(
     private readonly place: Place,
     private readonly config: string,
-  ) {}
+  ) {
+    this.patience = place.patience
+  }
 
   lacks(): undefined {
     return undefined
@@ -39,14 +45,36 @@ export class Machines implements Substrate {
     const mark = `/run/practice-${randomBytes(6).toString('hex')}`
     const script = `echo $$ >${mark}; "$@"; code=$?; rm -f ${mark}; exit $code`
     const remote = ['sudo', '-n', '-H', 'setsid', '-w', 'sh', '-c', script, 'sh', ...argv].map(quote).join(' ')
-    const child = this.place.spawn(['ssh', '-F', this.config, host, remote], this.place.environment)
+    const child = this.ssh(host, remote)
+    const killLocally = child.kill.bind(child)
     child.kill = (signal = 'SIGTERM') => {
       const name = String(signal).replace(/^SIG/, '')
       const kill = `kill -${name} -- -$(cat ${mark}) ; rm -f ${mark}`
-      this.place.spawn(['ssh', '-F', this.config, host, `sudo -n sh -c ${quote(kill)}`], this.place.environment)
+      const killer = this.ssh(host, `sudo -n sh -c ${quote(kill)}`)
+      // A host that is rebooting answers nobody: ssh itself is ended then, or it would wait for minutes.
+      const timer = setTimeout(() => {
+        killer.kill('SIGKILL')
+        if (name === 'KILL') killLocally('SIGKILL')
+      }, killSeconds * 1000)
+      killer.once('close', () => clearTimeout(timer))
       return true
     }
     return child
+  }
+
+  private ssh(host: string, command: string): ChildProcess {
+    return this.place.spawn(['ssh', '-F', this.config, host, command], this.place.environment)
+  }
+
+  /** Ends the connections that are kept: a snapshot would bring back a host that is at another place in them. */
+  async hangUp(hosts: readonly string[]): Promise<void> {
+    await Promise.all(
+      hosts.map((host) =>
+        collect(this.place.spawn(['ssh', '-F', this.config, '-O', 'exit', host], this.place.environment), {
+          what: 'ssh -O exit',
+        }),
+      ),
+    )
   }
 
   exec(host: string, argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
@@ -180,8 +208,16 @@ export async function writeSshConfig(
     300_000,
   )
   if (code !== 0) throw new Error(`vagrant ssh-config: ${stderr.trim()}`)
-  const more =
-    '  ControlMaster auto\n  ControlPath /tmp/.practice-%C\n  ControlPersist 600\n  ServerAliveInterval 15\n  ServerAliveCountMax 8\n'
+  const more = [
+    'ControlMaster auto',
+    `ControlPath ${dirname(file)}/%C`,
+    'ControlPersist 600',
+    'ServerAliveInterval 15',
+    'ServerAliveCountMax 8',
+  ]
+    .map((line) => `  ${line}\n`)
+    .join('')
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 })
   await writeFile(file, stdout.replace(/^ *LogLevel .*$/gm, '  LogLevel ERROR').replace(/^(Host .*)$/gm, `$1\n${more}`))
   if (!(await readFile(file, 'utf8')).includes('HostName')) throw new Error('vagrant ssh-config names no host')
 }

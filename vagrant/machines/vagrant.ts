@@ -1,7 +1,8 @@
 /** The substrate `vagrant`: machines are made once a run, and every scenario finds them as they were then. */
 import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { collect, hostEnvironment } from '../../cli/lab/exec.js'
+import { hostEnvironment } from '../../cli/lab/exec.js'
 import { labTopology } from '../../cli/lab/topology.js'
 import { debianBox } from '../box/box.js'
 import { cacheDirectory } from '../box/root-tree.js'
@@ -23,8 +24,10 @@ const isInstalled = (program: string): boolean =>
 export function vagrantMaker(repository: string, hosts: readonly string[], keep: boolean): SubstrateMaker {
   const directory = join(repository, 'vagrant')
   const scratch = join(cacheDirectory, `vagrant-${process.pid}`)
-  const config = `/run/fleetmove-ssh-config-${process.pid}`
+  const ssh = `/run/fleetmove-ssh-${process.pid}`
+  const config = join(ssh, 'config')
   let place: Place = machineItself
+  const everyone = [labTopology.router, ...hosts]
   let machines: Machines | undefined
   const env: Record<string, string> = { FLEETMOVE_HOSTS: hosts.join(','), VAGRANT_CWD: directory }
   const vagrant = async (words: string[], timeoutMs = upMs): Promise<string> => {
@@ -62,12 +65,13 @@ export function vagrantMaker(repository: string, hosts: readonly string[], keep:
         say('not every machine answered in time; once more')
         return vagrant(['up'])
       })
-      took(`vagrant up of ${hosts.length + 1} machines`)
+      took(`vagrant up of ${everyone.length} machines`)
       await writeSshConfig(place, config, directory, env)
       machines = new Machines(place, config)
-      await Promise.all([labTopology.router, ...hosts].map((host) => machines!.untilUp(host)))
+      await Promise.all(everyone.map((host) => machines!.untilUp(host)))
       await machines.furnish(hosts, repository, `${scratch}-keys`)
       took('furnishing them')
+      await machines.hangUp(everyone)
       await vagrant(['snapshot', 'save', '--force', 'furnished'])
       took('snapshots')
     },
@@ -75,17 +79,19 @@ export function vagrantMaker(repository: string, hosts: readonly string[], keep:
       if (!machines) throw new Error('the machines are not prepared')
       const missing = wanted.filter((host) => !hosts.includes(host))
       if (missing.length > 0) throw new Error(`${missing.join(', ')} were not brought up`)
+      await machines.hangUp(everyone)
       await vagrant(['snapshot', 'restore', '--no-provision', 'furnished'])
-      await Promise.all([labTopology.router, ...hosts].map((host) => machines!.untilUp(host)))
+      await Promise.all(everyone.map((host) => machines!.untilUp(host)))
       // A snapshot's clock stands where it was taken.
       const now = `date -s @${Math.floor(Date.now() / 1000)}`
-      await Promise.all(hosts.map((host) => machines!.shell(host, now)))
+      await Promise.all(everyone.map((host) => machines!.shell(host, now)))
       return machines
     },
     async close() {
       if (!keep && place === machineItself) await vagrant(['destroy', '-f'])
-      await collect(machineItself.spawn(['rm', '-f', config], {}), { what: 'rm' })
+      await machines?.hangUp(everyone)
       await place.close()
+      await rm(ssh, { recursive: true, force: true })
     },
   }
 }

@@ -28,6 +28,7 @@ export function namespacesMaker(repository: string): SubstrateMaker {
         lacks,
         node: process.execPath,
         tree: repository,
+        patience: 1,
         exec: lab.exec,
         spawn: lab.spawn,
         async copy(host, path, content, mode = 0o644) {

@@ -91,6 +91,7 @@ class NspawnNetwork implements Substrate {
   readonly name = 'nspawn'
   readonly node = node
   readonly tree = tree
+  readonly patience = 1
   readonly lacks = lacks
   private router = 0
   private ended = false

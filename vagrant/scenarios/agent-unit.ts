@@ -1,5 +1,5 @@
 /** The agent as a systemd service: restarts, watchdog, journal, and how much its unit may do. */
-import { none, same, until, type World } from '../world.js'
+import { none, same, type World } from '../world.js'
 import type { Scenario } from './scenario.js'
 import { startWeb, writeWebFleet } from './web-move.js'
 
@@ -14,7 +14,7 @@ const mainPid = async (world: World, host: string): Promise<string> =>
 async function replaced(world: World, host: string, what: string, act: string): Promise<void> {
   const before = await mainPid(world, host)
   await world.shell(host, `${act} ${before}`)
-  await until(
+  await world.until(
     `${host}: another agent after ${what}`,
     async () => {
       const now = await mainPid(world, host)
@@ -26,7 +26,7 @@ async function replaced(world: World, host: string, what: string, act: string): 
     100_000,
   )
   // Its socket is there once it has put everything back.
-  await until('the agent', async () => (await world.start('status').ended).code === 0)
+  await world.until('the agent', async () => (await world.start('status').ended).code === 0)
 }
 
 export const agentUnit: Scenario = {
@@ -106,7 +106,7 @@ export const runCommands: Scenario = {
       world.shell('new1', `grep -E '^(NoNewPrivs|Seccomp_filters|CapBnd):' /proc/${pid}/status`)
     same("nginx's sandbox", await sandbox('$(cat /run/nginx.pid)'), await sandbox('1'))
     await world.shell('new1', `systemctl restart ${unit}`)
-    await until('the agent', async () => (await world.start('status').ended).code === 0)
+    await world.until('the agent', async () => (await world.start('status').ended).code === 0)
     await world.shell('new1', 'kill -0 "$(cat /run/nginx.pid)"')
     await world.fleetmove('rollback web')
     same('nginx on new1', (await world.shell('new1', 'pgrep -x nginx || echo none')).trim(), 'none')

@@ -1,7 +1,7 @@
 /** A service that tells whom it sees, over TCP and UDP: test/e2e/fixtures/echo.pl, as a unit, by hand or in a container. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { same, until, type World } from '../world.js'
+import { same, type World } from '../world.js'
 import { hasSystemd } from './web-move.js'
 
 export const echoPort = 7000
@@ -56,6 +56,6 @@ export async function askEcho(
         return said === wanted
       }
       // It may have been started in this moment.
-      await until('an answer', isRight, 3000).catch(() => same(`${protocol} ${address}`, said, wanted))
+      await world.until('an answer', isRight, 3000).catch(() => same(`${protocol} ${address}`, said, wanted))
     }
 }

@@ -1,6 +1,6 @@
 /** Hosts that reboot, and networks that restart, while fleetmove works. */
 import { complaints } from '../../test/load/client-load.js'
-import { none, same, until, type World } from '../world.js'
+import { none, same, type World } from '../world.js'
 import type { Scenario } from './scenario.js'
 import { finalize, isWebRunning, startWeb, verifyAll, writeWebFleet } from './web-move.js'
 
@@ -51,11 +51,11 @@ const whileForwarding = (host: string): Scenario => ({
     await world.substrate.reboot(host)
     world.say(`the reboot took ${((performance.now() - begun) / 1000).toFixed(1)} s`)
     await world.shell(host, 'systemctl is-enabled fleetmove-agent && systemctl is-active fleetmove-agent')
-    await until(
+    await world.until(
       'the tunnel',
       async () => (await world.shell(host, 'ip -o link show | grep -c " fm1" || true')).trim() === '1',
     )
-    await until(
+    await world.until(
       'the rules',
       async () => (await world.shell(host, 'nft list tables | grep -c fleetmove || true')).trim() === '1',
     )
@@ -80,12 +80,12 @@ const inTheMiddle = (host: string): Scenario => ({
     await world.fleetmove('up')
     await killAt(world, 'advance web', /^drain on old1/)
     await world.substrate.reboot(host)
-    await until('the agent', async () => {
+    await world.until('the agent', async () => {
       const { code } = await world.substrate.exec(host, ['systemctl', 'is-active', 'fleetmove-agent'])
       return code === 0
     })
     // The operator's lock of the dead run has to run out first.
-    await until('advance', async () => (await world.start('advance web').ended).code === 0, 120_000)
+    await world.until('advance', async () => (await world.start('advance web').ended).code === 0, 120_000)
     same('status', await status(world), { stage: 'moved', active: 'new1', drift: [] })
     same('nginx on old1', await isWebRunning(world, 'old1'), false)
     await clientsAreServed(world)
@@ -106,7 +106,7 @@ const networkdRestart: Scenario = {
     for (const host of ['old1', 'new1']) {
       await world.shell(host, 'systemctl restart systemd-networkd; networkctl reload')
       for (const family of ['-4', '-6'])
-        await until(
+        await world.until(
           `our rule (${family}) on ${host}`,
           async () => (await world.shell(host, `ip ${family} rule | grep -c ^5180: || true`)).trim() !== '0',
         )

@@ -1,6 +1,6 @@
 /** nginx from one host to another, as scenarios share it. */
 import { answeredBy, complaints } from '../../test/load/client-load.js'
-import { none, same, until, type World } from '../world.js'
+import { none, same, type World } from '../world.js'
 
 export interface WebFleet {
   from?: string
@@ -58,7 +58,7 @@ export const isWebRunning = async (world: World, host: string): Promise<boolean>
 
 /** As an operator would, who waits while the gate is closed. */
 export async function finalize(world: World): Promise<void> {
-  await until('the gate of finalize', async () => {
+  await world.until('the gate of finalize', async () => {
     const { code, events, stderr } = await world.start('finalize --quiet 1s').ended
     if (code !== 0 && code !== 6) throw new Error(`finalize: exit code ${code}\n${stderr}${JSON.stringify(events)}`)
     return code === 0
