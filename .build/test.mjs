@@ -23,7 +23,8 @@ const parts = [
   { name: 'house', jest: ['--maxWorkers=2'] },
   { name: 'contract', jest: ['--runInBand'] },
   { name: 'kernel', jest: ['--runInBand'] },
-  { name: 'e2e', jest: ['--runInBand'] },
+  // Practice networks keep out of each other's way, and mostly wait.
+  { name: 'e2e', jest: ['--maxWorkers=2'] },
   // On booted hosts; where those can't be, it says why and passes. It counts as one test.
   { name: 'scenarios', command: ['node', '.build/vagrant.mjs', '--no-build', 'main-job', 'docker', 'reboot-new'] },
 ]
