@@ -18,6 +18,7 @@ const changing: readonly (keyof AgentServer)[] = [
   'lifecycle',
   'hold',
   'release',
+  'settle',
   'reset',
   'purgeUdp',
   'serveData',

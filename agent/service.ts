@@ -22,7 +22,7 @@ import { type Served, serveData } from './data/serve-data.js'
 import { Traces } from './explain/traces.js'
 import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
-import { forgetUnanswered } from './flows/forget.js'
+import { forgetMisled, forgetUnanswered } from './flows/forget.js'
 import { outcomes } from './flows/outcomes.js'
 import { purgeUdp } from './flows/purge-udp.js'
 import { resetConnections } from './flows/reset.js'
@@ -192,7 +192,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       const service = serviceOf(host, request)
       // What is on its way is answered first: an answer without an entry would confuse its client.
       await delay(handshakeMs)
-      return { openings: await forgetUnanswered(conntrack, service) }
+      return { openings: await forgetMisled(conntrack, service) }
     }),
     outcomes: unary(async (request: wire.OutcomesRequest) => outcomes(conntrack, serviceOf(host, request))),
     reset: unary(async (request: wire.ResetRequest) => ({

@@ -14,6 +14,7 @@ import { type Hold, holdService } from './hold.js'
 import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
 import { type Moved, rolledBack, setState } from './move-state.js'
 import type { ServiceState } from './plan/host-specs.js'
+import { settle } from './settle.js'
 import { purgeUdp } from './udp.js'
 import { assertVerified, verifyServices } from './verify.js'
 import { agentOf, type World } from './world.js'
@@ -144,6 +145,8 @@ async function pointAndRelease(
 async function goBack(world: World, service: Service, target: Name, rest: ServiceState, gap: Gap): Promise<void> {
   try {
     if (gap.started) {
+      // Who was let go to the target before it was found bad. It is no reason to leave the service stopped.
+      await settle(world, service).catch((error: Error) => world.progress.note(service.name, error.message))
       await runLifecycle(world, service, 'stop', target)
       await refuseLostData(world, service, target)
     }

@@ -6,11 +6,11 @@ import { change } from './change.js'
 import type { Service } from './config/fleet.js'
 import { goDark } from './dark.js'
 import { drain } from './drain.js'
-import { inParallel } from './in-parallel.js'
 import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
 import { type Moved, rolledBack, setState } from './move-state.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
+import { settle } from './settle.js'
 import { purgeUdp } from './udp.js'
 import { assertVerified, verifyServices } from './verify.js'
 import { agentOf, type World } from './world.js'
@@ -51,9 +51,7 @@ export async function rollingMove(
   if (before.canary && before.active === target) await setState(world, service, { stage: 'moving', active: target })
   // First, and not after the drain: as long as they talk they would stay, and be waited for.
   await purgeUdp(world, service, { settle: true })
-  // An opening that reached the old server's host just before the switch would follow its entry there, and
-  // be refused when it has stopped.
-  await inParallel([service.from, service.to], (host) => agentOf(world, host).settle(service.name))
+  await settle(world, service)
   const undrained = await drain(world, service, origin)
   if (undrained > 0 && service.drainThen === 'reset') await reset(world, service, origin)
   await runLifecycle(world, service, 'stop', origin)
@@ -85,6 +83,7 @@ async function giveUp(world: World, service: Service, target: Name, state: Servi
     // Connections that reached the target while it was on trial end with it; the target's own clients
     // are forwarded again first.
     await setState(world, service, state)
+    await settle(world, service)
     await runLifecycle(world, service, 'stop', target)
     await runHook(world, service, 'on_rollback', state.active)
   } catch (error) {

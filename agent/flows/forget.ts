@@ -4,7 +4,7 @@
  * the dead entry and not the rules.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ServiceSpec } from '../../proto/model/host-spec.js'
+import { forwardOf, type ServiceSpec, serveOf } from '../../proto/model/host-spec.js'
 import type { Conntrack, ConntrackEntry } from '../kernel/conntrack.js'
 import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { routeOf, wayOf } from './service-flows.js'
@@ -52,12 +52,32 @@ export async function awaitRenumbered(conntrack: Conntrack, timeoutMs: number): 
  * way that the entry remembers, to a process that is stopped by now. To be called before new clients are let go.
  * @returns how many were deleted
  */
-export async function forgetUnanswered(conntrack: Conntrack, service: ServiceSpec): Promise<number> {
+export const forgetUnanswered = (conntrack: Conntrack, service: ServiceSpec): Promise<number> =>
+  forgetOpenings(conntrack, (entry) => isOpening(service, entry))
+
+/**
+ * The same while clients come: only those that go another way than the rules do now. To be called before the
+ * process there stops.
+ */
+export const forgetMisled = (conntrack: Conntrack, service: ServiceSpec): Promise<number> =>
+  forgetOpenings(conntrack, (entry) => isMisled(service, entry))
+
+async function forgetOpenings(conntrack: Conntrack, isDoomed: (entry: ConntrackEntry) => boolean): Promise<number> {
   const doomed: ConntrackEntry[] = []
   await conntrack.walk({ protocol: 'tcp' }, (entry) => {
-    if (entry.tcpState === 'syn-sent' && routeOf(service, entry)) doomed.push(entry)
+    if (isDoomed(entry)) doomed.push(entry)
   })
   return deleteAll(conntrack, doomed)
+}
+
+const isOpening = (service: ServiceSpec, entry: ConntrackEntry): boolean =>
+  entry.tcpState === 'syn-sent' && routeOf(service, entry) !== undefined
+
+/** Pure part of `forgetMisled`. What goes the right way stays: without it the answer would confuse its client. */
+export function isMisled(service: ServiceSpec, entry: ConntrackEntry): boolean {
+  const action = entry.tcpState === 'syn-sent' ? routeOf(service, entry)?.action : undefined
+  if (!action) return false
+  return (wayOf(entry.mark).way === 'into' ? forwardOf(action) : serveOf(action)) === undefined
 }
 
 /** Only the client's port is another one: no translation that an operator would write does that. */
