@@ -7,5 +7,7 @@ module.exports = {
   // ESM-only packages must be transformed for jest's CommonJS mode.
   transformIgnorePatterns: ['/node_modules/(?!(@bufbuild/protobuf|ipaddr\\.js|p-limit|yocto-queue)/)'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  // A bound for what hangs, and no measure of anything: machines are shared.
+  testTimeout: 60_000,
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
 }

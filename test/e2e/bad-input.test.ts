@@ -8,7 +8,7 @@ import { credentials, type ServiceError, status } from '@grpc/grpc-js'
 import { AgentClient, type HelloReply, type HostSpec } from '../../proto/gen/fleetmove.js'
 import { type Ended, Practice, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 
 const hosts = {
   old1: { ssh: 'root@203.0.113.10', addresses: ['203.0.113.10', '2001:db8:a::10'] },

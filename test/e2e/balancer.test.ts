@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { Practice, until, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 
 const [old4, new4] = ['203.0.113.10', '198.51.100.10']
 const installed = spawnSync('sh', ['-c', 'command -v haproxy']).status === 0

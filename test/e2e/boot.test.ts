@@ -1,7 +1,7 @@
 /** A unit goes on to start with the host where its service is, and there alone. The hosts here have a systemctl of their own. */
 import { Practice, withRoot } from './practice.js'
 
-jest.setTimeout(90_000)
+jest.setTimeout(300_000)
 
 const [old4, new4] = ['203.0.113.10', '198.51.100.10']
 const fleet = {

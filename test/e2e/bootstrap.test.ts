@@ -3,7 +3,7 @@ import { appendFile, cp, mkdtemp, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { main, Practice, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 
 const old4 = '203.0.113.10'
 const new4 = '198.51.100.10'

@@ -1,7 +1,7 @@
 /** `fleetmove dns` with real name servers: a BIND primary that takes signed updates, its secondary, and a cache. */
 import { endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
-jest.setTimeout(60_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 const [primary, secondary] = ['198.18.0.12', '198.18.0.11']

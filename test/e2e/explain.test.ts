@@ -2,7 +2,7 @@
 import type { Explanation, Journey } from '../../controller/explain.js'
 import { endPractices, type Practice, startPractice, withRoot } from './practice.js'
 
-jest.setTimeout(60_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 withRoot('explain', () => {

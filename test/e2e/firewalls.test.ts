@@ -2,7 +2,7 @@
 import { firewalls } from './firewalls.js'
 import { endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 /** The others when FLEETMOVE_LONG asks for all: each takes half a minute. */

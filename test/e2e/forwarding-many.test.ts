@@ -1,7 +1,7 @@
 /** 2,000 listeners cost a packet no more than one: a look-up in one map. */
 import { Practice, withRoot } from './practice.js'
 
-jest.setTimeout(150_000)
+jest.setTimeout(300_000)
 
 const old4 = '203.0.113.10'
 const old6 = '2001:db8:a::10'

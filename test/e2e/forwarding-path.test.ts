@@ -1,7 +1,7 @@
 /** Ways that aren't plain: narrow paths, hairpins, strangers' packets, a tunnel that fails. */
 import { type Call, Practice, until, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 
 const old4 = '203.0.113.10'
 const old6 = '2001:db8:a::10'

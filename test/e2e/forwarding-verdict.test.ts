@@ -1,7 +1,7 @@
 /** What verify says of real faults between the client and the service: the kind, the cause, the host's name. */
 import { type Ended, Practice, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 
 const old4 = '203.0.113.10'
 const new4 = '198.51.100.10'

@@ -4,7 +4,7 @@
  */
 import { type Answer, type Call, type Held, Practice, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 
 const old4 = '203.0.113.10'
 const old6 = '2001:db8:a::10'

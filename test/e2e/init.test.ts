@@ -1,7 +1,7 @@
 /** From two addresses to forwarding: what init writes is good as it stands, and asking leaves nothing on the hosts. */
 import { endPractices, main, type Practice, startPractice, withRoot } from './practice.js'
 
-jest.setTimeout(90_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 withRoot('init', () => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { endPractices, type Practice, startPractice, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 const root = join(__dirname, '..', '..')

@@ -2,7 +2,7 @@
 import { complaints, type Load } from '../load/client-load.js'
 import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
-jest.setTimeout(60_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 /** Shares of a command's own duration; every second one unless FLEETMOVE_LONG asks for all. */

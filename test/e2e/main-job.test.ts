@@ -2,7 +2,7 @@
 import { answeredBy, complaints } from '../load/client-load.js'
 import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
-jest.setTimeout(90_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 const both = [...addressesOf('old1'), ...addressesOf('new1')]

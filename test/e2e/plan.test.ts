@@ -2,7 +2,7 @@
 import type { FleetPlan } from '../../controller/plan/fleet-plan.js'
 import { endPractices, type Practice, startPractice, withRoot } from './practice.js'
 
-jest.setTimeout(90_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 withRoot('fleetmove plan', () => {

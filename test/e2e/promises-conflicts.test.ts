@@ -1,7 +1,7 @@
 /** What others on a host use, and firewalls that would drop what we forward, are told before anything is changed. */
 import { endPractices, type Practice, startPractice, withRoot } from './practice.js'
 
-jest.setTimeout(90_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 withRoot('a host on which others are at home', () => {

@@ -10,7 +10,7 @@ import {
   withRoot,
 } from './practice.js'
 
-jest.setTimeout(90_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 withRoot('two operators', () => {

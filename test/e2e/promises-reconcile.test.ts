@@ -2,7 +2,7 @@
 import type { Load } from '../load/client-load.js'
 import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
-jest.setTimeout(90_000)
+jest.setTimeout(300_000)
 afterAll(endPractices)
 
 interface Status {

@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { Practice, until, withRoot } from './practice.js'
 
-jest.setTimeout(120_000)
+jest.setTimeout(300_000)
 
 const [old4, old6] = ['203.0.113.10', '2001:db8:a::10']
 const [new4, new6] = ['198.51.100.10', '2001:db8:b::10']

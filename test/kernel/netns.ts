@@ -21,7 +21,7 @@ export const saySkipped = (what: string, reason: string): void => {
 /** Whether this process is the inner one. */
 export const isInOwnNamespace = process.env[marker] !== undefined
 
-const timeout = 120_000
+const timeout = 300_000
 
 /**
  * Defines the tests of a file so that they run in a network namespace of their own, with lo up.
