@@ -10,14 +10,20 @@ import type { Desired } from './plan/desired.js'
 import { difference, type Found, stillFound } from './plan/difference.js'
 import { sysctlKeys } from './plan/sysctls.js'
 
-/** The spec of a host on which nothing of ours should stand. */
+/** The spec of a host on which nothing of ours should stand; addresses that have moved for good stay. */
 export const nothing = (spec: HostSpec | null): HostSpec => ({
   fleet: spec?.fleet ?? ('none' as HostSpec['fleet']),
   host: spec?.host ?? ('none' as HostSpec['host']),
   generation: spec?.generation ?? 0,
   tunnels: [],
   services: [],
+  ...settledOf(spec),
 })
+
+function settledOf(spec: HostSpec | null): Pick<HostSpec, 'addresses'> {
+  const addresses = spec?.addresses?.filter(({ as }) => as === 'settled') ?? []
+  return addresses.length > 0 ? { addresses } : {}
+}
 
 export interface Plan {
   steps: Step[]

@@ -15,10 +15,11 @@ const ip = ['ip', '-o', 'monitor', 'link', 'address', 'route', 'rule', 'netconf'
 
 /**
  * Routers learn thousands of routes a second: of routes only those by our devices, in our tables, and
- * default ones. Every link, because one that isn't ours may carry ours (driver direct).
+ * default ones. Every link, because one that isn't ours may carry ours (driver direct), and every address, because
+ * one that has moved stands on a device of the host's own.
  */
 const relevantIp =
-  /\bfmw?\d|\b(lookup|table) 5[12]\d\d\b|^(Deleted )?(blackhole )?default\b|^(Deleted )?\d+: \S+ *<|\b(rp_filter|forwarding) |^(Deleted )?5180:/m
+  /\bfmw?\d|\b(lookup|table) 5[12]\d\d\b|^(Deleted )?(blackhole )?default\b|^(Deleted )?\d+: \S+ *<|^(Deleted )?\d+: \S+ +inet6? |\b(rp_filter|forwarding) |^(Deleted )?5180:/m
 const relevantNft = /\bfleetmove\b/
 /**
  * Chains, rules and tables of other firewalls, old and new: they may drop what is ours from now on, or have

@@ -88,6 +88,7 @@ export const requests = {
     timeoutMs: milliseconds(anHour),
   }),
   service: z.object({ service: codec.name }),
+  drain: z.object({ service: codec.name, addresses: z.array(codec.hostIp).max(256).default([]) }),
   purgeUdp: z.object({ service: codec.name, settle: z.boolean() }),
   trace: z.object({
     client: codec.ip,

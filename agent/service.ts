@@ -167,7 +167,10 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       return awaitHealthy(service, checkOf(check, host.spec), timeoutMs)
     }),
     drain: unary(async (request: wire.DrainRequest) => {
-      const { answered, clients } = await drain(conntrack, serviceOf(host, request))
+      const { addresses } = decode('drain', requests.drain, request)
+      const service = serviceOf(host, request)
+      const routes = service.routes.filter(({ address }) => addresses.length === 0 || addresses.includes(address))
+      const { answered, clients } = await drain(conntrack, { ...service, routes })
       return { established: answered, clients }
     }),
     trace: streaming(async (request: wire.TraceRequest, send: (event: wire.TraceEvent) => void, signal) => {

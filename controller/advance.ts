@@ -7,6 +7,7 @@ import { moveService } from './move.js'
 import type { Moved } from './move-state.js'
 import { inOrder, wavesOf } from './plan/move-order.js'
 import { selectServices } from './select-services.js'
+import { isThere } from './take-over.js'
 import { type Context, type World, withLockedWorld } from './world.js'
 
 export interface AdvanceOptions {
@@ -39,7 +40,7 @@ export function advance(context: Context, options: AdvanceOptions): Promise<Move
     const moved: Moved[] = []
     const failures: unknown[] = []
     for (const [i, { wave, services: ofWave }] of waves.entries()) {
-      const left = ofWave.filter((service) => world.states.get(service.name)?.stage !== 'moved')
+      const left = ofWave.filter((service) => !isThere(world, service))
       await moveWave(world, left, options, moved, failures)
       if (failures.length > 0) throw together(failures)
       const next = waves[i + 1]

@@ -12,6 +12,8 @@ export interface Change {
   /** Services whose state changes. */
   states?: ReadonlyMap<Name, ServiceState>
   pairs?: readonly TunnelPair[]
+  /** Hosts that are changed before the others. */
+  first?: readonly Name[]
   /**
    * Runs while the change is on trial, with the world as it will be; when it throws, the change is
    * taken back.
@@ -37,13 +39,13 @@ export function change(world: World, wanted: Change): Promise<number> {
   return run
 }
 
-async function changeNow(world: World, { states, pairs, check, mend }: Change): Promise<number> {
+async function changeNow(world: World, { states, pairs, check, mend, first = [] }: Change): Promise<number> {
   const wanted: Wanted = {
     states: new Map([...world.states, ...(states ?? [])]),
     pairs: [...(pairs ?? world.pairs)],
   }
   const generation = world.generation + 1
-  const specs = hostSpecs({ fleet: world.fleet, locals: world.locals, ...wanted, generation })
+  const specs = hostSpecs({ fleet: world.fleet, locals: world.locals, held: world.specs, ...wanted, generation })
   const changed = [...specs.values()].filter((spec) => !sameState(spec, world.specs.get(spec.host)))
   if (mend) {
     const kept = [...specs.keys()].filter((host) => !changed.some((spec) => spec.host === host))
@@ -55,10 +57,18 @@ async function changeNow(world: World, { states, pairs, check, mend }: Change): 
   }
   const confirmed = new Set<Name>()
   try {
-    await inParallel(changed, async (spec) => {
+    const apply = async (spec: HostSpec): Promise<void> => {
       const { steps } = await agentOf(world, spec.host).apply(spec, world.confirmWithinMs)
       noteSteps(world, spec.host, 'changed', steps)
-    })
+    }
+    await inParallel(
+      changed.filter(({ host }) => first.includes(host)),
+      apply,
+    )
+    await inParallel(
+      changed.filter(({ host }) => !first.includes(host)),
+      apply,
+    )
     await check?.(wanted)
     await inParallel(changed, async ({ host }) => {
       await world.sites.get(host)!.anew((agent) => agent.confirm(generation))

@@ -1,4 +1,5 @@
 /** Waiting for established connections to end where they are. */
+import type { Ip } from '../proto/model/address.js'
 import type { Name } from '../proto/model/names.js'
 import type { Service } from './config/fleet.js'
 import { agentOf, type World } from './world.js'
@@ -10,14 +11,19 @@ const heldPollMs = 50
 /**
  * Waits until nobody is connected to the service on `origin`, at most for its `drain` time, or for
  * `atMostMs`.
- * @param options `held`: new clients are kept waiting meanwhile, so its end is looked for more often
+ * @param options `held`: new clients are kept waiting meanwhile, so its end is looked for more often; `addresses`:
+ *   only connections by these
  * @returns how many connections were still there.
  */
 export async function drain(
   world: World,
   service: Service,
   origin: Name,
-  { atMostMs = service.drainMs, held = false }: { atMostMs?: number; held?: boolean } = {},
+  {
+    atMostMs = service.drainMs,
+    held = false,
+    addresses = [],
+  }: { atMostMs?: number; held?: boolean; addresses?: readonly Ip[] } = {},
 ): Promise<number> {
   const agent = agentOf(world, origin)
   const limitMs = Math.min(service.drainMs, atMostMs)
@@ -31,7 +37,7 @@ export async function drain(
   }
   for (;;) {
     const asked = performance.now()
-    const { established, clients } = await agent.drain(service.name)
+    const { established, clients } = await agent.drain(service.name, addresses)
     if (established === 0) {
       end('nobody left')
       return over(0)

@@ -1,4 +1,5 @@
 /** `fleetmove finalize`: once nobody arrives by the old address, leave the hosts as clean as they were found. */
+import { familyOf } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { Service } from './config/fleet.js'
@@ -6,6 +7,7 @@ import { keepHistory } from './history.js'
 import { inParallel } from './in-parallel.js'
 import { type JournalEntry, journal, readJournal } from './journal.js'
 import { isOwnProbe } from './own-probes.js'
+import { addressesOf, companions } from './plan/moving-addresses.js'
 import { cleanUp, releaseServices } from './release.js'
 import { selectServices } from './select-services.js'
 import { agentOf, type Context, type World, withLockedWorld } from './world.js'
@@ -28,10 +30,21 @@ export interface Straggler {
   lastSeenMsAgo: number
 }
 
+export interface SettledAddress {
+  /** With the length that it has on the new host. */
+  address: string
+  from: Name
+  to: Name
+  /** The new host's. */
+  device: string
+}
+
 export interface FinalizeResult {
   finalized: Name[]
   /** Connections that were cut by --force. */
   cut: number
+  /** Addresses that have moved: what must be written into the hosts' own network configuration, or a reboot undoes it. */
+  addresses: SettledAddress[]
 }
 
 /** Thrown inside a FleetmoveError 'gate' as its cause, so that --json can list them. */
@@ -50,6 +63,7 @@ export function finalize(context: Context, options: FinalizeOptions): Promise<Fi
     const named = selectServices(world.fleet, options.services)
     const services = named.filter((service) => world.states.get(service.name)?.stage !== 'planned')
     refuseUnmoved(world, services)
+    refuseHalfMoved(world, services)
     const { stragglers, established, renumbered } = await survey(world, services, options.quietMs)
     const fresh = justSwitched(await readJournal(world.fleet), services, options.quietMs)
     const gated: Gate = { stragglers, established, renumbered, fresh, quietMs: options.quietMs }
@@ -60,13 +74,39 @@ export function finalize(context: Context, options: FinalizeOptions): Promise<Fi
         `--force: ${established} connections by the old address are cut${renumbered > 0 ? `, and of ${renumbered} by other addresses what still stands in 10 s` : ''}`,
       )
     }
+    const addresses = settledAddresses(world, services)
     await keepHistory(world)
     await releaseServices(world, services)
     for (const service of services)
       await journal(world.fleet, { type: 'stage', service: service.name, stage: 'finalized' })
     await cleanUp(world)
-    return { finalized: services.map((service) => service.name), cut: established + renumbered }
+    return { finalized: services.map((service) => service.name), cut: established + renumbered, addresses }
   })
+}
+
+const settledAddresses = (world: World, services: readonly Service[]): SettledAddress[] =>
+  addressesOf(world.fleet, services).map(({ address, from, to, own }) => ({
+    address: `${address}/${familyOf(address) === 4 ? 32 : 128}`,
+    ...{ from, to },
+    device: world.sites.get(to)!.facts.addresses.find((each) => each.address === own)?.device ?? '',
+  }))
+
+/** An address that others still need can't be left to the hosts, and one that has stayed behind would be lost. */
+function refuseHalfMoved(world: World, services: readonly Service[]): void {
+  for (const service of services.filter(({ movesAddress }) => movesAddress)) {
+    const names = addressesOf(world.fleet, [service]).map(({ address }) => address)
+    if (world.states.get(service.name)?.address !== 'moved')
+      throw new FleetmoveError('gate', {
+        message: `${names.join(', ')} of ${service.name} has not gone over to ${service.to}`,
+        hint: `take it over first: fleetmove advance ${service.name}; or leave address: move away`,
+      })
+    const missing = companions(world.fleet, service).filter((each) => !services.includes(each))
+    if (missing.length > 0)
+      throw new FleetmoveError('gate', {
+        message: `${names.join(', ')} of ${service.name} is also the address of ${missing.map(({ name }) => name).join(', ')}`,
+        hint: `finalize them together: fleetmove finalize ${[service, ...missing].map(({ name }) => name).join(' ')}`,
+      })
+  }
 }
 
 function refuseUnmoved(world: World, services: readonly Service[]): void {

@@ -25,7 +25,7 @@ export async function foreseeChanges(
     ...planned.map(({ name, from }) => [name, { stage: 'forwarding', active: from }] as const),
   ])
   const specs = (input: { states: ReadonlyMap<Name, ServiceState>; generation: number }): Map<Name, HostSpec> =>
-    hostSpecs({ fleet: world.fleet, locals: world.locals, pairs, ...input })
+    hostSpecs({ fleet: world.fleet, locals: world.locals, held: world.specs, pairs, ...input })
   const first = specs({ states: world.states, generation: world.generation + 1 })
   const second = specs({ states, generation: world.generation + 2 })
   const [tunnels, forwarding] = await phases(world, first, second)

@@ -1,5 +1,6 @@
 /** What stands in the way on hosts, before anything is changed anywhere: all of it, on all of them, at once. */
 import { FleetmoveError } from '../proto/model/error.js'
+import { segmentProblems } from './check-segments.js'
 import type { Fleet } from './config/fleet.js'
 import { copiesData } from './data.js'
 import { conflicts } from './plan/conflicts.js'
@@ -23,7 +24,8 @@ export function hostProblems(fleet: Fleet, sites: readonly Site[]): FleetmoveErr
     if (!host || tunnels === 0) return []
     return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels })
   })
-  return [...preflight(hosts, links), ...clashes].map(
+  const apart = segmentProblems(fleet, (name) => sites.find((site) => site.name === name)?.facts)
+  return [...preflight(hosts, links), ...clashes, ...apart].map(
     ({ host, message, hint }) => new FleetmoveError('preflight', { host, message, hint }),
   )
 }

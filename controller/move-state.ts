@@ -14,6 +14,8 @@ export interface Moved {
   switchMs: number
   /** Connections that were still there when the drain was over. */
   undrained: number
+  /** Old addresses that have gone over to the new host with it. */
+  addresses?: string[]
 }
 
 /** The service's new state, on both its hosts. */

@@ -50,7 +50,7 @@ async function flowOf(
   const client = expected ?? source
   const flow = (await agentOf(world, path.active.host).findFlow({
     protocol: 'tcp',
-    address: path.active.local,
+    address: path.direct ? path.ingress.local : path.active.local,
     port: forwardedPort,
     client,
     // Behind a translator the port is another one there.

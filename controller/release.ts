@@ -13,6 +13,8 @@ export async function releaseServices(world: World, services: readonly Service[]
   const planned = (service: Service): ServiceState => ({
     stage: 'planned',
     active: world.states.get(service.name)!.active,
+    // The hosts are told to leave it where it is.
+    ...(world.states.get(service.name)!.address === 'moved' ? { address: 'moved' as const } : {}),
   })
   await change(world, { states: new Map(services.map((service) => [service.name, planned(service)])) })
 }

@@ -150,14 +150,14 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
     result: ProbeResult,
     bytes: number,
     rest: Partial<VerdictInput>,
-    throughTunnel = true,
+    throughTunnel = !path.direct,
   ): Verdict | Untested => {
     if (straight.reply.outcome === 'error' && result.outcome === 'error')
       return { kind: 'untested', cause: result.detail }
     return verdict({
       spec: {
         protocol: path.protocol,
-        address: throughTunnel ? path.ingress.public : path.active.public,
+        address: throughTunnel || path.direct ? path.ingress.public : path.active.public,
         port,
         connectOnly: false,
         bytes,
@@ -167,7 +167,7 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
       straight: straight.receipt ?? null,
       flow: null,
       forwarder: {
-        name: path.ingress.host,
+        name: path.direct ? path.service.from : path.ingress.host,
         addresses: [path.ingress.public, path.ingress.local, ...path.tunnelAddresses],
       },
       origin: { name: path.active.host },
@@ -176,6 +176,8 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
     })
   }
   const probes: Proof[] = []
+  // Where the old host still had the address, it would refuse this one.
+  const ingressPort = path.probePort + (path.direct ? 1 : 0)
   // Of a port that a firewall closes, the second size would only cost another wait.
   let filtered = isSilent(straight)
   for (const bytes of sizes) {
@@ -183,7 +185,7 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
     const sent = await witnesses.send(prober, path.active.host, {
       protocol: path.protocol,
       address: path.ingress.public,
-      port: path.probePort,
+      port: ingressPort,
       bytes,
     })
     filtered &&= isSilent(sent)
@@ -192,11 +194,11 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
       proof({
         ingress: path.ingress.host,
         address: path.ingress.public,
-        port: path.probePort,
+        port: ingressPort,
         what: 'probe',
         bytes,
         receipt,
-        verdict: judge(path.probePort, reply, bytes, { receipt: receipt ?? null }),
+        verdict: judge(ingressPort, reply, bytes, { receipt: receipt ?? null }),
       }),
     )
   }
@@ -208,9 +210,9 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
         world,
         prober,
         path,
-        side.public,
+        { public: side.public, local: through && path.direct ? side.local : path.active.local },
         port,
-        through ? forwardedPort : port,
+        through && !path.direct ? forwardedPort : port,
         straight,
       )
       const spec = { protocol: path.protocol, address: side.public, port, connectOnly: true, bytes: 0 }
@@ -222,7 +224,7 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
           what: 'listener',
           bytes: 0,
           receipt: undefined,
-          verdict: judge(port, reply, 0, { spec, flow }, through),
+          verdict: judge(port, reply, 0, { spec, flow }, through && !path.direct),
         }),
       )
     }
@@ -270,14 +272,14 @@ async function proveListener(
   world: World,
   prober: Prober,
   path: Path,
-  address: Ip,
+  address: { public: Ip; local: Ip },
   port: number,
   seenPort: number,
   straight: Sent,
 ): Promise<{ reply: ProbeResult; flow: FlowEvidence }> {
   const connection = prober.hold({
     protocol: 'tcp',
-    address,
+    address: address.public,
     port,
     token: randomBytes(16),
     bytes: 0,
@@ -295,7 +297,7 @@ async function proveListener(
       ? none
       : ((await agentOf(world, path.active.host).findFlow({
           protocol: 'tcp',
-          address: path.active.local,
+          address: address.local,
           port: seenPort,
           client,
           clientPort: translated ? 0 : connected.sourcePort,

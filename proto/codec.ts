@@ -12,6 +12,7 @@ import {
   forwardOf,
   type HostLog,
   type HostSpec,
+  type MovedAddress,
   metricsPattern,
   type ServeAction,
   type ServiceRoute,
@@ -185,13 +186,15 @@ const service = z
     localhost: z.boolean().default(false),
     egress: egress.optional(),
     dark: z.object({ host: name, port }).optional(),
+    address: z.enum(['', 'moved', 'returning']).default(''),
   })
   .transform(
-    ({ localhost, egress, dark, ...rest }): ServiceSpec => ({
+    ({ localhost, egress, dark, address, ...rest }): ServiceSpec => ({
       ...rest,
       ...(localhost ? { localhost } : {}),
       ...(egress ? { egress } : {}),
       ...(dark ? { dark } : {}),
+      ...(address ? { address } : {}),
     }),
   )
 
@@ -203,6 +206,28 @@ const log = z
       : undefined,
   )
 
+const ipOrNone = z.union([z.literal(''), hostIp])
+const movedAddress = z
+  .object({
+    address: hostIp,
+    as: z.enum(['taken', 'silent', 'returned', 'settled']),
+    own: ipOrNone,
+    aside: ipOrNone,
+  })
+  .transform(({ address, as, own, aside }, context): MovedAddress => {
+    const fail = (message: string): never => {
+      context.addIssue({ code: 'custom', message })
+      return z.NEVER
+    }
+    if ([own, aside].some((other) => other !== '' && familyOf(other) !== familyOf(address)))
+      return fail('families differ')
+    if ([own, aside].includes(address)) return fail('an address cannot stand in for itself')
+    if (as === 'taken') return own === '' || aside === '' ? fail('needs own and aside') : { address, as, own, aside }
+    if (own !== '') return fail('only a taken address has own')
+    if (as === 'returned') return aside === '' ? fail('needs aside') : { address, as, aside }
+    return aside === '' ? { address, as } : fail(`${as} has no aside`)
+  })
+
 const hostSpec = checked(
   z
     .object({
@@ -212,8 +237,15 @@ const hostSpec = checked(
       tunnels: z.array(tunnel).max(63),
       services: z.array(service).max(10_000),
       log: log.optional(),
+      addresses: z.array(movedAddress).max(256).default([]),
     })
-    .transform(({ log, ...rest }): HostSpec => ({ ...rest, ...(log ? { log } : {}) })),
+    .transform(
+      ({ log, addresses, ...rest }): HostSpec => ({
+        ...rest,
+        ...(log ? { log } : {}),
+        ...(addresses.length > 0 ? { addresses } : {}),
+      }),
+    ),
   (value, fail) => {
     const indices = new Set(value.tunnels.map((each) => each.index))
     if (indices.size !== value.tunnels.length) fail('two tunnels with one index')
@@ -231,6 +263,8 @@ const hostSpec = checked(
     }
     // Each port is an element of a map in the kernel: about 100 bytes.
     if (ports > 1_000_000) fail(`${ports} ports are more than 1,000,000`)
+    if (new Set(value.addresses?.map((each) => each.address)).size !== (value.addresses?.length ?? 0))
+      fail('an address that moves in two ways')
     const twice = takenTwice(value)
     if (twice) fail(twice)
   },
@@ -287,11 +321,13 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
   return {
     ...spec,
     log: spec.log && { connections: spec.log.connections ?? false, metrics: spec.log.metrics ?? '' },
+    addresses: (spec.addresses ?? []).map((each) => ({ own: '', aside: '', ...each })),
     services: spec.services.map((each) => ({
       ...each,
       canary: each.canary ?? undefined,
       localhost: each.localhost ?? false,
       dark: each.dark,
+      address: each.address ?? '',
       egress: each.egress && { uid: '', source: '', ...each.egress },
       routes: each.routes.map(({ action, ...rest }) => ({
         ...rest,

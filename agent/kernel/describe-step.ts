@@ -1,3 +1,4 @@
+import { type Family, familyOf } from '../../proto/model/address.js'
 import type { RouteSpec } from '../plan/desired.js'
 import { additionText } from '../plan/firewall/addition.js'
 import { describeAllow } from '../plan/firewall/allow.js'
@@ -9,6 +10,7 @@ const chainOf = (place: Place): string =>
   place.by === 'iptables'
     ? `chain ${place.chain} of ${place.command}`
     : `chain ${place.chain} of the nftables table ${place.family} ${place.table}`
+const ipOf = (family: Family): string => (family === 4 ? 'ip' : 'ip6')
 const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`
 const route = (r: RouteSpec): string =>
   `IPv${r.family} ${r.kind === 'blackhole' ? 'blackhole ' : ''}default route${r.via ? ` via ${r.via}` : ''}${r.device ? ` dev ${r.device}` : ''} in table ${r.table}, metric ${r.metric}, protocol ${routeProtocol}`
@@ -27,6 +29,8 @@ const sentences: { [K in StepKind]: (step: StepOf<K>) => string } = {
   'stop-process': (s) => `stop ${s.name}`,
   'add-address': ({ address: a }) => `add ${a.ip}/${a.prefix} to ${a.device}`,
   'delete-address': ({ address: a }) => `remove ${a.ip}/${a.prefix} from ${a.device}`,
+  'announce-address': ({ ip, device }) =>
+    `tell the segment of ${device} that ${ip} is here (${familyOf(ip) === 4 ? 'gratuitous ARP' : 'unsolicited neighbour advertisement'})`,
   'add-route': (s) => `add ${route(s.route)}`,
   'delete-route': (s) => `remove ${route(s.route)}`,
   'add-rule': ({ rule: r }) => `send IPv${r.family} packets marked ${hex(r.mark)}/${hex(r.mask)} to table ${r.table}`,
@@ -34,6 +38,8 @@ const sentences: { [K in StepKind]: (step: StepOf<K>) => string } = {
     `no longer send IPv${r.family} packets marked ${hex(r.mark)}/${hex(r.mask)} to table ${r.table}`,
   'load-ruleset': (s) => `load table inet ${table} (${s.fingerprint}: ${s.chains.length} chains)`,
   'delete-table': () => `delete table inet ${table}`,
+  'load-aside': ({ aside: { family, fingerprint } }) => `load table ${ipOf(family)} ${table} (${fingerprint})`,
+  'delete-aside': ({ family }) => `delete table ${ipOf(family)} ${table}`,
   'add-firewall-rule': ({ rule: { place, allow, before } }) =>
     `let ${chainOf(place)} pass ${describeAllow(allow)}: ${additionText({ place, allow, before })}`,
   'remove-firewall-rule': ({ place, comment }) => `take the rule "${comment}" out of ${chainOf(place)}`,

@@ -30,6 +30,8 @@ function linkHeader(index: number, flags = 0, change = 0): Buffer {
 /** A link with what only the performers and the readers of statistics need. */
 export interface Link extends ObservedLink {
   index: number
+  /** Its hardware address; empty where it has none. */
+  hardware: Buffer
   txQueueLength: number
   /** IFLA_STATS64, bytes since the device was made. */
   rxBytes: number
@@ -49,6 +51,7 @@ function readLink(payload: Buffer): Link {
     mtu: attributes.get(ifla.mtu)?.readUInt32LE(0) ?? 0,
     up: (payload.readUInt32LE(8) & up) !== 0,
     vxlan: kind === 'vxlan' ? readVxlan(linkInfo.get(info.data) ?? Buffer.alloc(0)) : null,
+    hardware: Buffer.from(attributes.get(ifla.address) ?? []),
     txQueueLength: attributes.get(ifla.txQueueLength)?.readUInt32LE(0) ?? 0,
     rxBytes: stats ? Number(stats.readBigUInt64LE(16)) : 0,
     txBytes: stats ? Number(stats.readBigUInt64LE(24)) : 0,

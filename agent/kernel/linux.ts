@@ -3,6 +3,8 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import { paths } from '../plan/own.js'
 import { keyFiles } from '../tunnel/key-files.js'
 import { addressPerformers, listAddresses } from './addresses.js'
+import { announcePerformer } from './announce.js'
+import { asidePerformers, observeAsides } from './asides.js'
 import { describeStep } from './describe-step.js'
 import { firewallPerformers, observeFirewalls } from './firewalls.js'
 import type { Kernel } from './kernel.js'
@@ -41,9 +43,12 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
   const runDirectory = options.runDirectory ?? paths.run
   const netlink = openRoute()
   const netfilter = openRaw(netlinkProtocol.netfilter)
+  const announcer = announcePerformer(netlink)
   const performers: Performers = {
     ...linkPerformers(netlink),
-    ...addressPerformers(netlink),
+    ...addressPerformers(netlink, announcer.forget),
+    ...announcer.performers,
+    ...asidePerformers(runDirectory),
     ...routePerformers(netlink),
     ...rulePerformers(netlink),
     ...sysctlPerformers,
@@ -66,13 +71,14 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
   return {
     observe: async (sysctls) => {
       const inet = listFamily('inet')
-      const [byNetlink, table, firewalls, values] = await Promise.all([
+      const [byNetlink, table, asides, firewalls, values] = await Promise.all([
         observeByNetlink(netlink),
         inet.then((text) => observeTable(netfilter, text)),
+        observeAsides(),
         inet.then(observeFirewalls),
         readSysctls(sysctls),
       ])
-      return { ...byNetlink, table, firewalls, sysctls: values, processes: observeProcesses(runDirectory) }
+      return { ...byNetlink, table, asides, firewalls, sysctls: values, processes: observeProcesses(runDirectory) }
     },
     perform: async (step) => {
       const perform = performers[step.do] as (step: Step) => Promise<void>
@@ -83,6 +89,7 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
       }
     },
     close: () => {
+      announcer.close()
       netlink.close()
       netfilter.close()
     },
@@ -91,7 +98,7 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
 
 async function observeByNetlink(
   netlink: Netlink,
-): Promise<Omit<Observed, 'table' | 'firewalls' | 'sysctls' | 'processes'>> {
+): Promise<Omit<Observed, 'table' | 'asides' | 'firewalls' | 'sysctls' | 'processes'>> {
   const links = await listLinks(netlink)
   const nameOf = new Map(links.map((link) => [link.index, link.name]))
   const [addresses, { routes, uplinks }, rules, wireguard] = await Promise.all([

@@ -17,6 +17,8 @@ export interface Observed {
   /** Of the keys that were asked for; a key that doesn't exist is absent. */
   sysctls: Record<string, string>
   table: ObservedTable | null
+  /** Our tables of the families ip and ip6. */
+  asides: ObservedAside[]
   wireguard: ObservedWireguard[]
   /** Chains of other firewalls, with our rules in them. */
   firewalls: ForeignChain[]
@@ -41,6 +43,13 @@ export interface ObservedTable {
   /** How many rules each chain has, and how many elements each map of the dispatch. */
   rules: Record<string, number>
   elements: Record<string, number>
+}
+
+export interface ObservedAside {
+  family: Family
+  /** null: a table of our name without our fingerprint. */
+  fingerprint: string | null
+  rules: number
 }
 
 export interface ObservedWireguard {

@@ -2,8 +2,10 @@
  * The instruction set: all that this agent ever does to a host. One union gives the plan's text, the
  * progress, the fake kernel and the tests; performers are a mapped type over it.
  */
+import type { Family, Ip } from '../../proto/model/address.js'
 import type {
   AddressSpec,
+  AsideTable,
   ProcessSpec,
   RouteSpec,
   RuleSpec,
@@ -25,6 +27,8 @@ export type Step =
   | { do: 'stop-process'; name: string }
   | { do: 'add-address'; address: AddressSpec }
   | { do: 'delete-address'; address: AddressSpec }
+  /** Tells the segment which device has it now. */
+  | { do: 'announce-address'; device: string; ip: Ip }
   | { do: 'add-route'; route: RouteSpec }
   | { do: 'delete-route'; route: RouteSpec }
   | { do: 'add-rule'; rule: RuleSpec }
@@ -35,6 +39,8 @@ export type Step =
       'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements'
     >)
   | { do: 'delete-table' }
+  | { do: 'load-aside'; aside: AsideTable }
+  | { do: 'delete-aside'; family: Family }
   /** A rule of ours in another firewall's chain. */
   | { do: 'add-firewall-rule'; rule: FirewallRule }
   /** Found again by its comment; by iptables only by its words. */

@@ -4,7 +4,7 @@
  */
 import type { Observed, ObservedLink, ObservedWireguard } from '../kernel/observed.js'
 import type { Step } from '../kernel/step.js'
-import type { Desired, LinkSpec } from './desired.js'
+import type { AddressSpec, Desired, LinkSpec } from './desired.js'
 import { commentOf } from './firewall/allow.js'
 import { placeKey } from './firewall/firewall-rules.js'
 import { deviceOf, processFingerprint } from './make-room.js'
@@ -15,7 +15,8 @@ export function afterwards(desired: Desired, observed: Observed, steps: readonly
   const links = desired.links.filter((link) => link.kind !== 'existing')
   return {
     links: [...observed.links.filter(({ name }) => !isOurDevice(name)), ...links.map(observedLink)],
-    addresses: [...observed.addresses.filter(({ device }) => !isOurDevice(device)), ...desired.addresses],
+    addresses: addressesAfter(desired, observed, steps),
+    asides: desired.moved.asides.map(({ family, fingerprint, rules }) => ({ family, fingerprint, rules })),
     routes: desired.routes,
     rules: desired.rules,
     uplinks: observed.uplinks,
@@ -36,6 +37,16 @@ export function afterwards(desired: Desired, observed: Observed, steps: readonly
     })),
     processes: Object.fromEntries(desired.processes.map((process) => [process.name, processFingerprint(process)])),
   }
+}
+
+function addressesAfter(desired: Desired, observed: Observed, steps: readonly Step[]): AddressSpec[] {
+  const foreign = observed.addresses.filter(({ device }) => !isOurDevice(device))
+  for (const step of steps)
+    if (step.do === 'add-address' && !isOurDevice(step.address.device)) foreign.push(step.address)
+  const removed = steps.flatMap((step) => (step.do === 'delete-address' ? [step.address] : []))
+  const isRemoved = (each: AddressSpec): boolean =>
+    removed.some(({ device, ip, prefix }) => device === each.device && ip === each.ip && prefix === each.prefix)
+  return [...foreign.filter((each) => !isRemoved(each)), ...desired.addresses]
 }
 
 const allForwarding = 'net.ipv6.conf.all.forwarding'

@@ -4,6 +4,7 @@ import type { Observed } from '../kernel/observed.js'
 import { piecesOf } from '../tunnel/tunnel.js'
 import type { Desired, RouteSpec, RuleSpec } from './desired.js'
 import { allowances, firewallRules } from './firewall/firewall-rules.js'
+import { movedPieces } from './moved-addresses.js'
 import { isOurDevice, routeMark, routeMask, routeTable, rulePriority } from './own.js'
 import { ruleset } from './ruleset.js'
 import { desiredSysctls, openedDevices } from './sysctls.js'
@@ -32,6 +33,11 @@ export function derive(
     firewall: firewallRules(
       [...allowances(spec), ...measured.map((port) => ({ kind: 'measure' as const, port }))],
       observed.firewalls,
+    ),
+    moved: movedPieces(
+      spec,
+      observed,
+      pieces.map(({ tunnel: { index, peer4, peer6 }, device }) => ({ index, device, peer4, peer6 })),
     ),
     ruleset:
       spec.tunnels.length === 0 && spec.services.length === 0

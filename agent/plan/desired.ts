@@ -16,6 +16,8 @@ export interface Desired {
   sysctls: Record<string, string>
   /** In chains of other firewalls that would drop what is ours. */
   firewall: FirewallRule[]
+  /** Addresses of the host's own devices that come and go. */
+  moved: MovedPieces
   /** null: no table of ours. */
   ruleset: Ruleset | null
 }
@@ -75,6 +77,17 @@ export interface AddressSpec {
   device: string
   ip: Ip
   prefix: number
+  broadcast?: Ip
+  /** Where it isn't the device's name. */
+  label?: string
+  /** The kernel makes no route for its network. */
+  noPrefixRoute?: true
+  /** It ends by itself: a lease, or from a router advertisement. */
+  dynamic?: true
+  /** IPv4, of scope host: with arp_ignore 3 nobody is told of it. */
+  silent?: true
+  /** IPv6, deprecated (RFC 4862, 5.5.4): not chosen for connections that this host opens. */
+  idle?: true
 }
 
 export interface RouteSpec {
@@ -110,4 +123,26 @@ export interface Ruleset {
   frame: string[]
   /** Enough where the observed table has the same frame. */
   servicesText: string
+}
+
+/** See moved-addresses.ts. */
+export interface MovedPieces {
+  /** On the uplink, and announced. */
+  taken: AddressSpec[]
+  /** On lo, and nowhere else. */
+  silent: AddressSpec[]
+  /** Ours no more; they stay where they are. */
+  settled: Ip[]
+  asides: AsideTable[]
+}
+
+/** A table of ours of the family ip or ip6 (asides.ts). */
+export interface AsideTable {
+  family: Family
+  /** Of the text; stands in a rule's comment. */
+  fingerprint: string
+  /** How many rules the kernel holds when the text is loaded. */
+  rules: number
+  /** Replaces the whole table, in one transaction. */
+  text: string
 }

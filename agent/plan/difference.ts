@@ -7,16 +7,17 @@
  */
 import type { Observed } from '../kernel/observed.js'
 import type { Step } from '../kernel/step.js'
-import type { AddressSpec, Desired, LinkSpec, ProcessSpec, RouteSpec, RuleSpec } from './desired.js'
+import type { AddressSpec, AsideTable, Desired, LinkSpec, ProcessSpec, RouteSpec, RuleSpec } from './desired.js'
 import { firewallSteps } from './firewall/firewall-rules.js'
 import { deviceOf, makeRoom, wireguardProcess } from './make-room.js'
+import { addressSteps, keepsFound } from './moved-addresses.js'
 import { isOurDevice } from './own.js'
 import { sameFrame } from './ruleset.js'
 import { needsTable, opensForwarding } from './sysctls.js'
 
 export { processFingerprint } from './make-room.js'
 
-/** Sysctls as they were before we first changed them; kept in the ledger until they are put back. */
+/** Sysctls and addresses as they were before we first changed them; kept in the ledger until they are put back. */
 export type Found = Readonly<Record<string, string>>
 
 export interface Difference {
@@ -29,6 +30,8 @@ export function difference(desired: Desired, present: Observed, found: Found): D
   const { steps: room, rest: observed } = makeRoom(desired, present)
   const sysctls = sysctlSteps(desired, observed, found)
   const firewall = firewallSteps(desired.firewall, observed.firewalls)
+  const moved = addressSteps(desired.moved, observed, sysctls.found)
+  const asides = asideSteps(desired, observed)
   const steps: Step[] = [
     ...room,
     ...linkSteps(desired, observed),
@@ -40,6 +43,10 @@ export function difference(desired: Desired, present: Observed, found: Found): D
     ...missing(desired.rules, observed.rules, ruleKey).map((rule): Step => ({ do: 'add-rule', rule })),
     ...firewall.adding,
     ...rulesetSteps(desired, observed),
+    ...asides.loading,
+    ...moved.adding,
+    ...moved.removing,
+    ...asides.deleting,
     ...sysctls.opening,
     ...sysctls.restoring,
     ...firewall.removing,
@@ -50,7 +57,19 @@ export function difference(desired: Desired, present: Observed, found: Found): D
     ...staleLinks(desired, observed),
     ...staleProcesses(desired, observed),
   ]
-  return { steps, found: sysctls.found }
+  return { steps, found: moved.found }
+}
+
+function asideSteps({ moved }: Desired, observed: Observed): { loading: Step[]; deleting: Step[] } {
+  const stands = (wanted: AsideTable): boolean =>
+    observed.asides.some(
+      (each) => each.family === wanted.family && each.fingerprint === wanted.fingerprint && each.rules === wanted.rules,
+    )
+  const stale = observed.asides.filter(({ family }) => !moved.asides.some((wanted) => wanted.family === family))
+  return {
+    loading: moved.asides.filter((wanted) => !stands(wanted)).map((aside) => ({ do: 'load-aside', aside })),
+    deleting: stale.map(({ family }) => ({ do: 'delete-aside', family })),
+  }
 }
 
 function missing<T>(from: readonly T[], present: readonly T[], key: (item: T) => string): T[] {
@@ -180,7 +199,9 @@ function perDevice(observed: Observed, kept: Found): Record<string, string> {
 
 /** What the ledger may forget once the restoring steps are done. */
 export function stillFound(found: Found, desired: Desired): Found {
-  return Object.fromEntries(Object.entries(found).filter(([key]) => key in desired.sysctls || heldByAll(key, desired)))
+  const stays = (key: string): boolean =>
+    key in desired.sysctls || heldByAll(key, desired) || keepsFound(desired.moved, key)
+  return Object.fromEntries(Object.entries(found).filter(([key]) => stays(key)))
 }
 
 function staleAddresses(desired: Desired, observed: Observed): Step[] {

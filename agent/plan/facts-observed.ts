@@ -16,6 +16,7 @@ export const observedFromFacts = (facts: HostFacts): Observed => ({
   uplinks: facts.defaultRoutes.map(({ family, device }) => ({ family, device })),
   sysctls: facts.sysctls,
   table: null,
+  asides: [],
   wireguard: [],
   firewalls: readFirewalls(facts.firewalls),
   processes: {},

@@ -26,6 +26,9 @@ const forwarding6 = 'net.ipv6.conf.all.forwarding'
 const acceptRa = (device: string): string => `net.ipv6.conf.${device}.accept_ra`
 /** Bytes and times of connections; of those that begin from then on. */
 const tracking = ['net.netfilter.nf_conntrack_acct', 'net.netfilter.nf_conntrack_timestamp'] as const
+const acceptLocal = (device: string): string => `net.ipv4.conf.${device}.accept_local`
+const arpIgnore = (device: string): string => `net.ipv4.conf.${device}.arp_ignore`
+const arpAnnounce = (device: string): string => `net.ipv4.conf.${device}.arp_announce`
 const allSendRedirects = 'net.ipv4.conf.all.send_redirects'
 
 /** Every key whose value decides what to set or what to put back, so that it must be observed first. */
@@ -40,6 +43,9 @@ export function sysctlKeys(observed: Pick<Observed, 'links'>): string[] {
       forwarding4(name),
       `net.ipv4.conf.${name}.rp_filter`,
       `net.ipv4.conf.${name}.route_localnet`,
+      acceptLocal(name),
+      arpIgnore(name),
+      arpAnnounce(name),
       `net.ipv6.conf.${name}.forwarding`,
       acceptRa(name),
     ]),
@@ -59,12 +65,22 @@ export function desiredSysctls(input: Input): Record<string, string> {
     if (input.spec.services.some((service) => service.localhost)) wanted[`net.ipv4.conf.${device}.route_localnet`] = '1'
     // Before the device exists its keys can't be observed; a second plan sees them.
     if (isOurDevice(device)) wanted[acceptRa(device)] = '0'
+    // Answers of connections that are forwarded to an address which this host has now, too, bear it.
+    if (input.spec.addresses?.some(({ as }) => as === 'taken' || as === 'silent')) wanted[acceptLocal(device)] = '1'
   }
   // The kernel's WireGuard writes this itself when its device comes up (wg_open), and leaves it so. By
   // wanting it too, what it was is kept, and put back at the end.
   if (input.spec.tunnels.some(isKernelWireguard)) wanted[allSendRedirects] = '0'
   for (const device of input.uplinks) wanted[forwarding4(device)] = '1'
   if (input.spec.log?.connections && input.spec.services.length > 0) for (const key of tracking) wanted[key] = '1'
+  if (input.spec.addresses?.some(({ as, address }) => as === 'silent' && familyOf(address) === 4)) {
+    for (const device of input.uplinks) {
+      // 3: no answers for addresses of scope host. The others but 0 are answers by the device's own addresses alone.
+      if (before(input, arpIgnore(device)) === '0') wanted[arpIgnore(device)] = '3'
+      // What a silent address sends must not ask for its gateway in that address's name.
+      wanted[arpAnnounce(device)] = '2'
+    }
+  }
   if (usesIpv6(input.spec)) {
     for (const device of input.uplinks) {
       // A forwarding host ignores router advertisements unless this is 2, and turning forwarding on

@@ -2,6 +2,7 @@ import { parseDuration } from '../../controller/config/duration.js'
 import { finalize } from '../../controller/finalize.js'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { GlobalOptions } from '../global-options.js'
+import { settledText } from '../render/moved.js'
 import { print } from '../render/print.js'
 import { withFleet } from '../session.js'
 
@@ -22,5 +23,5 @@ export async function runFinalize(
   if (options.json) return print(`${JSON.stringify({ type: 'result', ...result })}\n`)
   const what =
     result.finalized.length === 0 ? 'Nothing was left to finalize' : `Finalized: ${result.finalized.join(', ')}`
-  print(`${what}.${result.cut > 0 ? ` ${result.cut} connections were cut.` : ''}\n`)
+  print(`${what}.${result.cut > 0 ? ` ${result.cut} connections were cut.` : ''}\n${settledText(result.addresses)}`)
 }

@@ -1,6 +1,7 @@
 /** One host's agent, as the use cases see it. Every method throws FleetmoveErrors that bear the host's name. */
 
 import type * as wire from '../../proto/gen/fleetmove.js'
+import type { Ip } from '../../proto/model/address.js'
 import type { HostSpec } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { FlowQuery } from '../../proto/model/probe.js'
@@ -61,7 +62,8 @@ export interface Agent {
   trace(request: wire.TraceRequest, onHop: (hop: wire.TraceHop) => void): Promise<Running>
   lifecycle(request: wire.LifecycleRequest): Promise<wire.LifecycleReply>
   health(request: wire.HealthRequest): Promise<wire.HealthReply>
-  drain(service: Name): Promise<wire.DrainReply>
+  /** @param addresses only connections by these; all where left away */
+  drain(service: Name, addresses?: readonly Ip[]): Promise<wire.DrainReply>
   /** Resolves when new clients are kept waiting; `means` says how. They are released when `maxMs` are over. */
   hold(service: Name, maxMs: number): Promise<Running & { means: string }>
   release(service: Name): Promise<wire.ReleaseReply>

@@ -147,7 +147,7 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
       }),
     lifecycle: (request) => ask(AgentService.lifecycle, request, request.timeoutMs + graceMs),
     health: (request) => ask(AgentService.health, request, request.timeoutMs + graceMs),
-    drain: (service) => ask(AgentService.drain, { service }),
+    drain: (service, addresses = []) => ask(AgentService.drain, { service, addresses: [...addresses] }),
     hold: async (service, maxMs) => {
       let means = ''
       const running = await follow(

@@ -207,6 +207,10 @@ const service = mapping(
     to: reference('a host'),
     listen: list(serviceListener, 'a list of one listener or more, such as [tcp/443]'),
     addresses: mappedAddresses.optional(),
+    address: choice(['forward', 'move']).default('forward').meta({
+      description:
+        'move: hosts on one segment; once the service has moved, its old addresses go over to the new host. forward: the old host keeps them and forwards',
+    }),
     strategy: choice(['rolling', 'recreate'])
       .default('rolling')
       .meta({ description: 'rolling: both sides may run at once; recreate: never two at once' }),

@@ -71,6 +71,8 @@ export interface Service {
   readonly listen: readonly ServiceListener[]
   /** Which old address becomes which new one; undefined: in order, by family. `addressPairs` applies it. */
   readonly addresses: readonly AddressMapping[] | undefined
+  /** Once the service has moved its old addresses go over to the new host, which is on the same segment. */
+  readonly movesAddress: boolean
   /** rolling: both sides may run at once; recreate: never two at once (then there is a lifecycle). */
   readonly strategy: 'rolling' | 'recreate'
   /** The longest that new clients may be kept waiting, in milliseconds. */

@@ -4,6 +4,7 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import type { Name } from '../../proto/model/names.js'
 import { checkAddresses } from './check-addresses.js'
 import { checkListeners } from './check-listeners.js'
+import { checkMovingAddresses } from './check-moving-addresses.js'
 import { checkOrder } from './check-order.js'
 import { checkReferences } from './check-references.js'
 import { draftOf } from './draft.js'
@@ -68,6 +69,7 @@ export function parseFleet(text: string, path: string): Fleet {
     ...checkReferences(draft),
     ...checkAddresses(draft),
     ...checkListeners(draft),
+    ...checkMovingAddresses(draft),
     ...checkOrder(draft),
   ].map((problem): PlacedProblem => {
     const where = pathText(problem.path)
@@ -135,6 +137,7 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
       helper,
     })),
     addresses: entry.addresses?.map((mapping) => ({ old: mapping.old, new: mapping.new })),
+    movesAddress: entry.address === 'move',
     strategy: entry.strategy,
     holdMs: entry.hold,
     drainMs: entry.drain,

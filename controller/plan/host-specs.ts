@@ -1,10 +1,19 @@
 /** Fleet × tunnels × stages → the whole desired state of every host. Pure. */
 import { familyOf, type Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
-import type { AddressPair, Canary, HostSpec, ServiceRoute, ServiceSpec, Stage } from '../../proto/model/host-spec.js'
+import type {
+  AddressPair,
+  AddressState,
+  Canary,
+  HostSpec,
+  ServiceRoute,
+  ServiceSpec,
+  Stage,
+} from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
 import { addressPairs, type ResolvedAddress } from './addressing.js'
+import { movedAddresses } from './moving-addresses.js'
 import { pairKey, type TunnelPair } from './tunnel-pair.js'
 
 /** Where a service stands in its move. */
@@ -18,6 +27,8 @@ export interface ServiceState {
   paused?: boolean
   /** A balancer's checks are refused on this host, for it is being left. */
   dark?: Name
+  /** Where its old addresses are; left away while they are as they were found. */
+  address?: AddressState
 }
 
 export type States = ReadonlyMap<Name, ServiceState>
@@ -30,6 +41,8 @@ export interface SpecsInput {
   pairs: readonly TunnelPair[]
   states: States
   generation: number
+  /** What the hosts have confirmed: addresses that have settled stay so. */
+  held?: ReadonlyMap<Name, HostSpec>
 }
 
 /** A spec for every host that has a tunnel. */
@@ -39,6 +52,7 @@ export function hostSpecs(input: SpecsInput): Map<Name, HostSpec> {
     const tunnels = input.pairs.filter((pair) => pair.a === host || pair.b === host)
     if (tunnels.length === 0) continue
     const services = [...input.fleet.services.values()].filter((s) => s.from === host || s.to === host)
+    const addresses = movedAddresses(input, host, input.held?.get(host))
     specs.set(host, {
       fleet: input.fleet.name,
       host,
@@ -51,6 +65,7 @@ export function hostSpecs(input: SpecsInput): Map<Name, HostSpec> {
         .sort((x, y) => x.index - y.index),
       services: services.flatMap((service) => serviceSpec(input, service, host)),
       ...logOf(input.fleet),
+      ...(addresses.length > 0 ? { addresses } : {}),
     })
   }
   return specs
@@ -76,10 +91,11 @@ function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSp
       to,
       active: state.active,
       canary: state.canary ?? null,
-      routes: routes(input, service, host, state),
+      routes: [...routes(input, service, host, state), ...routesByMoved(input, service, host, state)],
       // Only processes on the old host can have got used to it there.
       ...(service.check !== undefined && state.dark ? { dark: { host: state.dark, port: service.check } } : {}),
       ...egressOf(input, service, host, state),
+      ...(state.address ? { address: state.address } : {}),
       ...(service.localhost && host === from ? { localhost: true as const } : {}),
     },
   ]
@@ -114,6 +130,22 @@ function routes(input: SpecsInput, service: Service, host: Name, state: ServiceS
       }
     })
   })
+}
+
+/** On the new host, which answers by the old addresses, too, or still has connections by them. */
+function routesByMoved(input: SpecsInput, service: Service, host: Name, { address }: ServiceState): ServiceRoute[] {
+  if (!address || host !== service.to) return []
+  return servicePairs(input, service).flatMap(({ old }) =>
+    service.listen.map(
+      ({ protocol, ports, helper }): ServiceRoute => ({
+        protocol,
+        address: old,
+        ports: { ...ports },
+        ...(helper ? { helper } : {}),
+        action: { kind: 'serve', port: 0 },
+      }),
+    ),
+  )
 }
 
 /** While it runs where its connections are to leave from there is nothing to do. */
@@ -182,10 +214,11 @@ const redirected = (service: Service, { from, to }: ServiceSpec): FleetmoveError
     hint: `write it as it was and finish that move (fleetmove finalize, or fleetmove down), or give the service another name`,
   })
 
-const stateOf = ({ stage, active, canary, routes, dark }: ServiceSpec): ServiceState => ({
+const stateOf = ({ stage, active, canary, routes, dark, address }: ServiceSpec): ServiceState => ({
   stage,
   active,
   ...(canary ? { canary } : {}),
   ...(dark ? { dark: dark.host } : {}),
+  ...(address ? { address } : {}),
   ...(routes.some((route) => route.action.kind === 'pause') ? { paused: true } : {}),
 })

@@ -8,7 +8,7 @@ import { queueMeans } from './queue-means.js'
 /** @param facts of the two hosts, by name */
 export function planService(
   service: Service,
-  { stage, active }: ServiceState,
+  { stage, active, address }: ServiceState,
   facts: (host: Service['from']) => HostFacts,
 ): PlannedService {
   const { name, from, to, strategy } = service
@@ -16,7 +16,9 @@ export function planService(
   const now =
     stage === 'planned'
       ? `${to} begins to forward to ${from}, which goes on answering`
-      : `stays as it is: ${active} answers, ${other} forwards to it`
+      : address === 'moved'
+        ? `stays as it is: ${active} answers, and has its old addresses`
+        : `stays as it is: ${active} answers, ${other} forwards to it`
   return {
     ...{ name, from, to, stage, active, strategy, now },
     listen: service.listen.map(listenerText),
@@ -65,8 +67,13 @@ function waiting(service: Service, facts: (host: Service['from']) => HostFacts):
   return [`${limit}: their packets are queued in the kernels of both hosts, and nobody is refused`]
 }
 
-function besides({ listen, egress, check, localhost }: Service): string[] {
+function besides({ listen, egress, check, localhost, movesAddress, to, from }: Service): string[] {
   return [
+    ...(movesAddress
+      ? [
+          `then its old addresses themselves go over to ${to}, with all their ports, and ${from} forwards no more; connections that stand are handed over`,
+        ]
+      : []),
     ...(listen.some(({ protocol }) => protocol === 'udp') ? ['UDP flows go over in the middle of a conversation'] : []),
     ...(egress ? [`connections that it opens itself leave with the address of ${egress}`] : []),
     ...(check ? [`a balancer that asks tcp/${check} is refused on the host that is being left`] : []),

@@ -18,6 +18,8 @@ export interface Path {
   protocol: Protocol
   /** The host that forwards, by the address that clients use. */
   ingress: PathEnd
+  /** The ingress address has moved: the host that answers has it, and nobody forwards. */
+  direct: boolean
   /** The host that answers. */
   active: PathEnd
   driver: TunnelDriver
@@ -50,11 +52,14 @@ export function pathsOf(
   const addresses = addressPairs(service, input.fleet.hosts.get(service.from)!, input.fleet.hosts.get(service.to)!)
   return addresses.flatMap((each) => {
     const [before, after] = [end(service.from, each.old.public), end(service.to, each.new.public)]
-    const [ingress, active] = onNew ? [before, after] : [after, before]
+    const direct = state.address === 'moved'
+    const there = { ...before, host: service.to, local: before.public }
+    const [ingress, active] = onNew ? [direct ? there : before, after] : [after, before]
     return protocols.map((protocol) => ({
       service,
       protocol,
       ingress,
+      direct,
       active,
       driver: tunnel.driver,
       tunnelAddresses: [tunnel.local4, tunnel.peer4, tunnel.local6, tunnel.peer6],

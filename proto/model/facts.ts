@@ -25,6 +25,8 @@ export const toolNames = [
   'sha256sum',
   'setsid',
   'unshare',
+  'perl',
+  'python3',
 ] as const
 export type ToolName = (typeof toolNames)[number]
 

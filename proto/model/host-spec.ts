@@ -18,6 +18,8 @@ export interface HostSpec {
   tunnels: TunnelSpec[]
   services: ServiceSpec[]
   log?: HostLog
+  /** Addresses that go from one host to the other as a whole (`address: move`). */
+  addresses?: MovedAddress[]
 }
 
 /** What the agent writes down beside counts. Nothing asked for is an absent `log`. */
@@ -30,6 +32,22 @@ export interface HostLog {
 
 /** Absolute, and nothing that climbs or could be taken for another kind of file. */
 export const metricsPattern = /^(unix:(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+\.sock|(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+\.prom)$/
+
+/**
+ * What this host does with an address that is on its way:
+ * - taken (new host): has it and answers for it. What belongs to a connection that it doesn't know goes to `aside`.
+ * - silent (old host): has it and tells nobody, so that connections live on whose packets the other one hands over.
+ *   The new host, too, while connections to it still stand that were opened by an address which it has given back.
+ * - returned (old host): as it was found, but what belongs to a connection that it doesn't know goes to `aside`.
+ * - settled (both): the address stays where it is, and is nothing of ours any more.
+ */
+export type MovedAddress =
+  | { address: Ip; as: 'taken'; own: Ip; aside: Ip }
+  | { address: Ip; as: 'returned'; aside: Ip }
+  | { address: Ip; as: 'silent' | 'settled' }
+
+/** Where a service's old addresses are: on the new host, or given back while connections to the new one still stand. */
+export type AddressState = 'moved' | 'returning'
 
 /** One end of the link to one peer. */
 export interface TunnelSpec {
@@ -83,6 +101,8 @@ export interface ServiceSpec {
   egress?: Egress
   /** The TCP port by which an upstream balancer checks the service is refused to it on this host. */
   dark?: { host: Name; port: number }
+  /** Absent while its old addresses are as they were found. */
+  address?: AddressState
 }
 
 /**

@@ -3,7 +3,13 @@
  * runs the same assertions on both.
  */
 import type { Kernel } from '../../agent/kernel/kernel.js'
-import type { Observed, ObservedLink, ObservedTable, ObservedWireguard } from '../../agent/kernel/observed.js'
+import type {
+  Observed,
+  ObservedAside,
+  ObservedLink,
+  ObservedTable,
+  ObservedWireguard,
+} from '../../agent/kernel/observed.js'
 import type { Performers, Step } from '../../agent/kernel/step.js'
 import type { AddressSpec, RouteSpec, RuleSpec } from '../../agent/plan/desired.js'
 import { processFingerprint } from '../../agent/plan/difference.js'
@@ -26,7 +32,15 @@ export interface FakeKernelOptions {
 
 const lo: ObservedLink = { name: 'lo', kind: '', mtu: 65536, up: true, vxlan: null }
 
-const leaves4 = { forwarding: '0', rp_filter: '0', route_localnet: '0', src_valid_mark: '0' }
+const leaves4 = {
+  forwarding: '0',
+  rp_filter: '0',
+  route_localnet: '0',
+  src_valid_mark: '0',
+  accept_local: '0',
+  arp_ignore: '0',
+  arp_announce: '0',
+}
 const leaves6 = { forwarding: '0', accept_ra: '1', disable_ipv6: '0' }
 const global = {
   'net.ipv4.ip_forward': '0',
@@ -51,6 +65,7 @@ export class FakeKernel implements Kernel {
   private rules: RuleSpec[] = []
   private readonly sysctls = new Map<string, string>(Object.entries(global))
   private table: ObservedTable | null = null
+  private asides: ObservedAside[] = []
   private wireguard: ObservedWireguard[] = []
   /** Chains of other firewalls. */
   firewalls: ForeignChain[] = []
@@ -107,6 +122,7 @@ export class FakeKernel implements Kernel {
       uplinks: this.uplinks,
       sysctls: Object.fromEntries(values) as Record<string, string>,
       table: this.table,
+      asides: this.asides,
       wireguard: this.wireguard,
       firewalls: this.firewalls,
       processes: Object.fromEntries([...this.processes].map(([name, { fingerprint }]) => [name, fingerprint])),
@@ -209,6 +225,18 @@ export class FakeKernel implements Kernel {
       if (familyOf(address.ip) === 4 && !left) {
         this.routes = this.routes.filter((r) => r.device !== address.device || r.family !== 4)
       }
+    },
+
+    'announce-address': async (step) => {
+      if (!this.has(step.device)) throw refused(step, `there is no device ${step.device}`)
+    },
+
+    'load-aside': async ({ aside: { family, fingerprint, rules } }) => {
+      this.asides = [...this.asides.filter((each) => each.family !== family), { family, fingerprint, rules }]
+    },
+
+    'delete-aside': async ({ family }) => {
+      this.asides = this.asides.filter((each) => each.family !== family)
     },
 
     'add-route': async (step) => {

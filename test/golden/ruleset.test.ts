@@ -203,6 +203,7 @@ function loadText(before: string | null, after: string): string {
     rules: [],
     sysctls: {},
     firewall: [],
+    moved: { taken: [], silent: [], settled: [], asides: [] },
     ruleset: made,
   }
   const { steps } = difference(
@@ -216,6 +217,7 @@ function loadText(before: string | null, after: string): string {
       sysctls: {},
       table,
       firewalls: [],
+      asides: [],
       wireguard: [],
       processes: {},
     },

@@ -113,6 +113,7 @@ describe('a sound file', () => {
       to: 'new',
       listen: [{ protocol: 'tcp', ports: { from: 80, to: 80 }, oldPort: undefined, newPort: undefined }],
       addresses: undefined,
+      movesAddress: false,
       strategy: 'rolling',
       holdMs: 15_000,
       drainMs: 60_000,
@@ -302,7 +303,7 @@ describe('text that is no fleet', () => {
 describe('what a key may hold', () => {
   const nameForm = 'a name of 1 to 32 characters of a-z, 0-9 and -, beginning with a letter or digit'
   const serviceKeys =
-    'from, to, listen, addresses, strategy, hold, drain, drain_then, unit, container, run, health, wave, names, after, data, egress, egress_from, localhost, hooks, check'
+    'from, to, listen, addresses, address, strategy, hold, drain, drain_then, unit, container, run, health, wave, names, after, data, egress, egress_from, localhost, hooks, check'
   it.each<[string, string, string[]]>([
     ['a number for a name', small().replace('fleet: f', 'fleet: 7'), ['1:8: fleet: found 7, allowed a name']],
     ['a service name', small().replace('web:', 'Web_1:'), [`6:3: services.Web_1: found "Web_1", allowed ${nameForm}`]],
