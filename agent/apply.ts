@@ -8,6 +8,7 @@ import type { Step } from './kernel/step.js'
 import { derive } from './plan/derive.js'
 import type { Desired } from './plan/desired.js'
 import { difference, type Found, stillFound } from './plan/difference.js'
+import { readdressed } from './plan/readdressed.js'
 import { sysctlKeys } from './plan/sysctls.js'
 
 /** The spec of a host on which nothing of ours should stand; addresses that have moved for good stay. */
@@ -51,6 +52,7 @@ export async function observeAll(kernel: Kernel): Promise<Observed> {
 /**
  * Makes the kernel match the spec.
  * @param keep called with what must be on disk before the kernel changes, and again when it's over.
+ * @param before what it matched until now, as far as that is known
  * @returns the steps taken; empty when there was nothing to do.
  * @throws FleetmoveError of the step that failed, or 'not-converged'. What was done until then stands.
  */
@@ -59,8 +61,10 @@ export async function converge(
   spec: HostSpec,
   found: Found,
   keep: (found: Found) => Promise<void>,
+  before: HostSpec | null = null,
 ): Promise<Step[]> {
   const first = await plan(kernel, spec, found)
+  first.steps.push(...readdressed(before, spec, first.steps))
   if (first.steps.length > 0) {
     await keep(first.found)
     for (const step of first.steps) await kernel.perform(step)

@@ -98,7 +98,7 @@ export class Host {
     const present = this.spec ? derive(this.spec, observed, found).ruleset : null
     const isLoaded = present !== null && present.fingerprint === observed.table?.fingerprint
     return {
-      ...foresee(observed, found, before ? [before, spec] : [spec]).at(-1)!,
+      ...foresee(observed, found, before ? [before, spec] : [spec], this.spec).at(-1)!,
       present: isLoaded ? present.text : '',
     }
   }
@@ -168,15 +168,16 @@ export class Host {
       if (isDeepStrictEqual(this.ledger.current.confirmed, spec) && this.ledger.current.trial === null) {
         return this.converge(spec)
       }
-      const before = this.spec?.services.length ?? 0
+      const before = this.spec
       const deadline = Date.now() + confirmWithinMs
       await this.ledger.save({
         trial: { spec, deadline, bootId: await bootId() },
         generation: spec.generation,
       })
       try {
-        const steps = await this.converge(spec)
-        if (before === 0 && spec.services.length > 0) await this.events.dispatches?.(spec.services)
+        const steps = await this.converge(spec, before)
+        if ((before?.services.length ?? 0) === 0 && spec.services.length > 0)
+          await this.events.dispatches?.(spec.services)
         this.schedule(deadline)
         this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
         return steps
@@ -297,15 +298,17 @@ export class Host {
       async (found) => {
         if (!isDeepStrictEqual(found, this.ledger.current.found)) await this.ledger.saveIfPossible({ found })
       },
+      trial?.spec,
     )
     await this.events.settled?.(confirmed)
     this.events.log('undone', { reason, steps: steps.map(describeStep), ...(unsaved && { unsaved: unsaved.message }) })
     return steps
   }
 
-  private async converge(spec: HostSpec | null): Promise<Step[]> {
+  private async converge(wanted: HostSpec | null, before: HostSpec | null = null): Promise<Step[]> {
     const { found } = this.ledger.current
-    const steps = await converge(this.kernel, spec ?? nothing(this.spec), found, (kept) => this.keep(kept))
+    const spec = wanted ?? nothing(this.spec)
+    const steps = await converge(this.kernel, spec, found, (kept) => this.keep(kept), before)
     await this.tell(steps)
     await this.events.settled?.(spec)
     return steps

@@ -7,13 +7,27 @@ import { establishedForwarded } from './flows/forwarded.js'
 import type { Host } from './host.js'
 import type { Conntrack } from './kernel/conntrack.js'
 import { measureLoss } from './tunnel-loss.js'
+import type { TunnelWatch } from './tunnel-watch.js'
 
-export async function pulse(host: Host, conntrack: Conntrack): Promise<wire.PulseReply> {
+export async function pulse(
+  host: Host,
+  conntrack: Conntrack,
+  watched: Pick<TunnelWatch, 'silence' | 'silent'>,
+): Promise<wire.PulseReply> {
   const spec = host.spec
   if (!spec) return { atMs: Date.now(), tunnels: [], services: [] }
   // By itself: whatever else this process does would count as the tunnel's.
   const tunnels = await Promise.all(
-    spec.tunnels.map(async (tunnel) => ({ index: tunnel.index, ...(await measureLoss(tunnel)) })),
+    spec.tunnels.map(async (tunnel) => {
+      const loss = await measureLoss(tunnel)
+      const why = loss.rttMs > 0 ? null : watched.silent(tunnel.index)
+      return {
+        index: tunnel.index,
+        ...loss,
+        downForMs: why === null ? 0 : watched.silence(tunnel.index),
+        detail: why ?? '',
+      }
+    }),
   )
   const [opened, established] = await Promise.all([readOpened(), establishedForwarded(conntrack, spec)])
   return {

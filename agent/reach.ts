@@ -57,7 +57,8 @@ export function askByTcp(tunnel: TunnelSpec, timeoutMs: number): Promise<number>
   })
 }
 
-function byPing(tunnel: TunnelSpec, timeoutMs: number): Promise<number> {
+/** Resolves with the round trip in ms, with the start of the program; rejects when no echo comes in time. */
+export function byPing(tunnel: TunnelSpec, timeoutMs: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const begun = performance.now()
     // Whole seconds are what every ping(8) takes; the time limit below is the real one.

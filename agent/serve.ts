@@ -8,11 +8,14 @@ import { clearTrace } from './explain/traces.js'
 import { adopt } from './flows/adopt.js'
 import { readOpened } from './flows/arrivals.js'
 import { awaitRenumbered, forgetGhosts, forgetMarked } from './flows/forget.js'
+import { forgetClosed } from './flows/forget-closed.js'
 import { History } from './history/history.js'
 import { sweepHolds } from './hold/hold.js'
 import { Host } from './host.js'
 import { openConntrack } from './kernel/conntrack.js'
+import { countEntries, mostEntries } from './kernel/conntrack-size.js'
 import { linuxKernel } from './kernel/linux.js'
+import { switchedForMs, switchSet } from './kernel/switch-set.js'
 import { Ledger } from './ledger.js'
 import { HostLock } from './lock.js'
 import { guarded } from './lock-service.js'
@@ -21,10 +24,13 @@ import { exposition } from './metrics/exposition.js'
 import { figures } from './metrics/figures.js'
 import { MetricsPublisher } from './metrics/publish.js'
 import { paths } from './plan/own.js'
+import { shedSet } from './plan/unreachable.js'
 import { Reconciler } from './reconcile.js'
 import { watchKernel } from './reconcile-watch.js'
+import { Room } from './room.js'
 import { agentService } from './service.js'
 import { version } from './version.js'
+import { watchTunnels } from './watch-tunnels.js'
 import { feedWatchdog } from './watchdog.js'
 
 export const ledgerPath = join(paths.state, 'ledger.json')
@@ -75,6 +81,17 @@ export async function serve(): Promise<number> {
     history.sample().catch((error: Error) => log('arrivals could not be read', { error: error.message }))
   }, sampleMs)
 
+  const tunnels = watchTunnels(() => host.spec, log)
+  const room = new Room({
+    isOurs: () => (host.spec?.tunnels.length ?? 0) > 0,
+    entries: countEntries,
+    most: mostEntries,
+    forgetClosed: (most) => forgetClosed(conntrack, most),
+    shed: (on) => switchSet(shedSet, on ? ['tcp', 'udp'] : []),
+    shedForMs: switchedForMs,
+    log,
+  })
+
   const lock = new HostLock(join(paths.run, 'lock.json'))
   let leave = (): void => {}
   const ended = new Promise<string>((resolve) => {
@@ -86,7 +103,9 @@ export async function serve(): Promise<number> {
   server.addService(
     AgentService,
     guarded(
-      agentService(host, { reconciler, watch, lock, history, logs: [connections, metrics] }, () => leave()),
+      agentService(host, { reconciler, watch, lock, history, logs: [connections, metrics], tunnels, room }, () =>
+        leave(),
+      ),
       lock,
     ),
   )
@@ -104,6 +123,7 @@ export async function serve(): Promise<number> {
   metrics.close()
   await connections.close()
   reconciler.close()
+  await Promise.all([tunnels.close(), room.close()])
   await watch.close()
   // The reply to Leave is on its way out; streams of witnesses end with the process.
   await new Promise<void>((resolve) => {

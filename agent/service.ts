@@ -129,7 +129,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
     status: unary(async (request: wire.StatusRequest) =>
       status(host, conntrack, upkeep, decode('status', requests.status, request).maxArrivals),
     ),
-    pulse: unary(async () => pulse(host, conntrack)),
+    pulse: unary(async () => pulse(host, conntrack, upkeep.tunnels)),
     history: unary(async () => {
       await upkeep.history.sample()
       const rows = upkeep.history.rows.map(({ service, from, to, forwarded, served }) => ({

@@ -1,7 +1,7 @@
 /** What the host knows of its tunnels, services and clients now. */
 import type * as wire from '../proto/gen/fleetmove.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
-import { readArrivals, readOpened } from './flows/arrivals.js'
+import { readArrivals, readCounters, readOpened } from './flows/arrivals.js'
 import { establishedForwarded } from './flows/forwarded.js'
 import { tracked } from './flows/tracked.js'
 import type { History } from './history/history.js'
@@ -10,11 +10,14 @@ import type { Conntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
 import { linkStats } from './kernel/link-stats.js'
 import type { HostLock } from './lock.js'
+import { shedCounter, silentCounter } from './plan/unreachable.js'
 import { standingHere } from './pulse.js'
 import { askPeer } from './reach.js'
 import type { Reconciler } from './reconcile.js'
 import type { Watch } from './reconcile-watch.js'
+import type { Room } from './room.js'
 import { piecesOf } from './tunnel/tunnel.js'
+import type { TunnelWatch } from './tunnel-watch.js'
 
 /** What keeps the kernel as the spec wants it. */
 export interface Upkeep {
@@ -24,6 +27,8 @@ export interface Upkeep {
   history: History
   /** What is written down beside counts. */
   logs: readonly { readonly problem: string | undefined }[]
+  tunnels: Pick<TunnelWatch, 'silence' | 'silent' | 'fits'>
+  room: Pick<Room, 'shedding'>
 }
 
 /** Rates are told of so long a time. */
@@ -33,7 +38,7 @@ const recentMs = 60_000
 export async function status(
   host: Host,
   conntrack: Conntrack,
-  { reconciler, watch, lock, history, logs }: Upkeep,
+  { reconciler, watch, lock, history, logs, tunnels: watched, room }: Upkeep,
   maxArrivals: number,
 ): Promise<wire.StatusReply> {
   const spec = host.spec
@@ -47,8 +52,9 @@ export async function status(
   }
   if (!spec) return { tunnels: [], services: [], drift: [], tracked: undefined, ...upkeep }
   // By itself: whatever else this process does would count as the tunnel's round trip.
-  const tunnels = await Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel)))
-  const [arrivals, opened, established, drift, connections] = await Promise.all([
+  const asked = await Promise.all(spec.tunnels.map((tunnel) => tunnelStatus(tunnel, watched)))
+  const [counters, arrivals, opened, established, drift, connections] = await Promise.all([
+    readCounters(),
     readArrivals(),
     readOpened(),
     establishedForwarded(conntrack, spec),
@@ -62,7 +68,7 @@ export async function status(
     ),
   )
   return {
-    tunnels,
+    tunnels: asked.map((each) => ({ ...each, unanswered: counters.get(silentCounter(each.index)) ?? 0 })),
     services: spec.services.map((service) => {
       const own = arrivals.filter((arrival) => belongs(service, arrival))
       return {
@@ -79,7 +85,7 @@ export async function status(
       }
     }),
     drift: drift.map(describeStep),
-    tracked: connections,
+    tracked: { ...connections, shed: counters.get(shedCounter) ?? 0, shedding: room.shedding },
     ...upkeep,
   }
 }
@@ -88,7 +94,10 @@ function holderOf({ held }: HostLock): wire.LockHolder | undefined {
   return held ? { id: held.id, owner: held.owner, command: held.command, sinceMs: held.since } : undefined
 }
 
-async function tunnelStatus(tunnel: HostSpec['tunnels'][number]): Promise<wire.TunnelStatus> {
+async function tunnelStatus(
+  tunnel: HostSpec['tunnels'][number],
+  watched: Upkeep['tunnels'],
+): Promise<Omit<wire.TunnelStatus, 'unanswered'>> {
   const [reach, stats] = await Promise.all([askPeer(tunnel, 1000), linkStats(piecesOf(tunnel).device)])
   return {
     index: tunnel.index,
@@ -96,7 +105,9 @@ async function tunnelStatus(tunnel: HostSpec['tunnels'][number]): Promise<wire.T
     rttMs: reach.rttMs,
     rxBytes: stats?.rxBytes ?? 0,
     txBytes: stats?.txBytes ?? 0,
-    detail: stats ? reach.detail : 'the device is gone',
+    detail: reach.up ? '' : (watched.silent(tunnel.index) ?? (stats ? reach.detail : 'the device is gone')),
+    downForMs: reach.up ? 0 : watched.silence(tunnel.index),
+    fits: watched.fits(tunnel.index),
   }
 }
 

@@ -22,6 +22,8 @@ interface TunnelSample {
   sent: number
   lost: number
   rttMs: number
+  downForMs: number
+  detail: string
 }
 
 export class WatchedHost {
@@ -70,7 +72,8 @@ export class WatchedHost {
 
   tunnels(
     withinMs: number,
-  ): { peer: Name; driver: string; mtu: number; rttMs: number | null; sent: number; lost: number }[] {
+  ): (Pick<TunnelSpec, 'peer' | 'driver' | 'mtu'> &
+    Pick<TunnelSample, 'sent' | 'lost' | 'downForMs' | 'detail'> & { rttMs: number | null })[] {
     const since = Date.now() - withinMs
     return this.specs.map(({ index, peer, driver, mtu }) => {
       const own = this.samples.filter((sample) => sample.index === index && sample.at >= since)
@@ -83,6 +86,8 @@ export class WatchedHost {
         rttMs: last && last.rttMs > 0 ? last.rttMs : null,
         sent: sum('sent'),
         lost: sum('lost'),
+        downForMs: last?.downForMs ?? 0,
+        detail: last?.detail ?? '',
       }
     })
   }
@@ -120,7 +125,7 @@ export class WatchedHost {
       this.before = this.pulse
       this.pulse = pulse
       const at = Date.now()
-      this.samples.push(...pulse.tunnels.map(({ index, sent, lost, rttMs }) => ({ at, index, sent, lost, rttMs })))
+      this.samples.push(...pulse.tunnels.map((tunnel) => ({ at, ...tunnel })))
       this.samples = this.samples.filter((sample) => sample.at > at - 60_000)
       this.state = { host: this.target.name, state: 'watched', detail: '' }
       await pause(Math.max(0, due - performance.now()))

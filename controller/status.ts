@@ -28,7 +28,7 @@ export interface FleetStatus {
   /** Hosts that a run has locked. */
   locked: { host: Name; id: string; owner: string; command: string; sinceMs: number }[]
   /** How full connection tracking is on each host, and how much of it goes through a tunnel. */
-  tracked: { host: Name; entries: number; most: number; own: number }[]
+  tracked: { host: Name; entries: number; most: number; own: number; shed: number; shedding: boolean }[]
   /** Hosts without an agent. */
   absent: Name[]
 }
@@ -62,7 +62,16 @@ export interface TunnelLine {
   mtu: number
   up: boolean
   rttMs: number
+  /** Why it is down, as far as the hosts know; '' while it is up. */
   detail: string
+  /** Since the last answer; null while it is up. */
+  downForMs: number | null
+  /** What new clients get while it is down. */
+  unreachable: 'hold' | 'reset'
+  /** Openings of clients that met it silent. */
+  unanswered: number
+  /** Larger packets vanish in it, though its MTU would let them pass; null: none do. */
+  fits: number | null
 }
 
 /** @param stages only services in one of these; all of them when empty */
@@ -105,7 +114,12 @@ export function status(
       tunnels: world.pairs.map(({ a, b, ends }) => {
         const end = ends[a]!
         const seen = [a, b].map((host) => replies.get(host)?.tunnels.find((tunnel) => tunnel.index === end.index))
-        const down = seen.find((tunnel) => !tunnel?.up)
+        // Of two ends the one that has heard nothing for longer knows more.
+        const down = seen
+          .filter((tunnel) => !tunnel?.up)
+          .sort((one, other) => (other?.downForMs ?? 0) - (one?.downForMs ?? 0))
+        const reasons = [a, b].flatMap((host, i) => (seen[i]?.up === false ? [`${host}: ${seen[i].detail}`] : []))
+        const sizes = seen.flatMap((tunnel) => tunnel?.fits || [])
         return {
           a,
           b,
@@ -113,7 +127,11 @@ export function status(
           mtu: end.mtu,
           up: seen.every((tunnel) => tunnel?.up),
           rttMs: Math.max(...seen.map((tunnel) => tunnel?.rttMs ?? 0)),
-          detail: down?.detail ?? '',
+          detail: reasons.join('; '),
+          downForMs: down.length > 0 ? (down[0]?.downForMs ?? 0) : null,
+          unreachable: end.unreachable ?? 'hold',
+          unanswered: seen.reduce((sum, tunnel) => sum + (tunnel?.unanswered ?? 0), 0),
+          fits: sizes.length > 0 ? Math.min(...sizes) : null,
         }
       }),
       drift: [...replies].flatMap(([host, reply]) => (reply.drift.length > 0 ? [{ host, steps: reply.drift }] : [])),
@@ -128,8 +146,8 @@ export function status(
       locked: [...replies].flatMap(([host, { lock }]) => (lock ? [{ host, ...lock }] : [])),
       tracked: [...replies].flatMap(([host, { tracked }]) => {
         if (!tracked) return []
-        const { entries, most, own } = tracked
-        return [{ host, entries, most, own }]
+        const { entries, most, own, shed, shedding } = tracked
+        return [{ host, entries, most, own, shed, shedding }]
       }),
       absent: [...world.fleet.hosts.keys()].filter((host) => !world.agents.has(host)),
     }

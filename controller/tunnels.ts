@@ -6,7 +6,7 @@ import type { HostFacts } from '../proto/model/facts.js'
 import type { TunnelDriver } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { inParallel } from './in-parallel.js'
-import { chooseTunnel, type TunnelEndFacts, tunnelMtu } from './plan/choose-tunnel.js'
+import { chooseTunnel, leastTunnelMtu, type TunnelEndFacts, tunnelMtu } from './plan/choose-tunnel.js'
 import { type DirectEnd, directEnds } from './plan/direct-link.js'
 import { tunnelFacts } from './plan/tunnel-facts.js'
 import {
@@ -16,6 +16,7 @@ import {
   outerAddresses,
   type PairHost,
   pairKey,
+  refreshed,
   type TunnelPair,
   tunnelPort,
 } from './plan/tunnel-pair.js'
@@ -48,10 +49,36 @@ const byAgents = (world: World): PairMeans => ({
 /** The fleet's pairs: those that stand already, and new ones for the rest. Changes nothing in a kernel. */
 export async function pairsFor(world: World, means = byAgents(world)): Promise<TunnelPair[]> {
   const standing = new Map(world.pairs.map((pair) => [pairKey(pair.a, pair.b), pair]))
-  const pairs = neededPairs(world.fleet).flatMap(({ a, b }) => standing.get(pairKey(a, b)) ?? [])
+  const pairs = await inParallel(
+    neededPairs(world.fleet).flatMap(({ a, b }) => standing.get(pairKey(a, b)) ?? []),
+    (pair) =>
+      narrowed(
+        world,
+        refreshed(pair, world.fleet, (host) => world.locals.get(host)!),
+      ),
+  )
   const missing = missingPairs(world)
   const made = await inParallel(missing, ({ a, b, index }) => newPair(world, means, a, b, index), 16)
   return [...pairs, ...made]
+}
+
+/** With the MTU that the path leaves by now, where the hosts have seen large packets vanish; it is never raised again. */
+async function narrowed(world: World, pair: TunnelPair): Promise<TunnelPair> {
+  const { driver, index, mtu } = pair.ends[pair.a]!
+  if (driver === 'direct') return pair
+  const told = await inParallel([pair.a, pair.b], async (host) => {
+    const reply = await world.agents.get(host)?.status(0)
+    return reply?.tunnels.find((tunnel) => tunnel.index === index)?.fits ?? 0
+  })
+  const least = Math.min(...told.filter((fits) => fits > 0))
+  const fits = Math.max(leastTunnelMtu, least)
+  if (least === Number.POSITIVE_INFINITY || fits >= mtu) return pair
+  world.progress.note(
+    `${pair.a} ↔ ${pair.b}`,
+    `the path has become narrower: packets of ${least} bytes get through the tunnel, MTU ${fits} in place of ${mtu}`,
+  )
+  const ends = Object.entries(pair.ends).map(([host, end]) => [host, { ...end, mtu: fits }])
+  return { ...pair, ends: Object.fromEntries(ends) }
 }
 
 /** Pairs that the fleet needs and that don't stand yet, with the numbers that they will have. */

@@ -47,6 +47,10 @@ export interface WatchedTunnel {
   rttMs: number | null
   /** Within the last minute, 0 to 1; null where nothing was asked yet. */
   loss: number | null
+  /** Since the last answer; null unless it is sure that the peer is silent. */
+  downForMs: number | null
+  /** Why, as far as the hosts know. */
+  detail: string
 }
 
 export interface WatchOptions {
@@ -166,9 +170,11 @@ const unseen = (hosts: ReadonlyMap<Name, WatchedHost>, both: readonly Name[], kn
 function tunnelsOf(hosts: ReadonlyMap<Name, WatchedHost>, withinMs: number): WatchedTunnel[] {
   const pairs = new Map<string, WatchedTunnel & { sent: number; lost: number }>()
   for (const [host, watched] of hosts) {
-    for (const { peer, driver, mtu, rttMs, sent, lost } of watched.tunnels(withinMs)) {
+    for (const { peer, driver, mtu, rttMs, sent, lost, downForMs, detail } of watched.tunnels(withinMs)) {
       const [a, b] = [host, peer].sort() as [Name, Name]
-      const known = pairs.get(pairKey(host, peer)) ?? { a, b, driver, mtu, rttMs: null, loss: null, sent: 0, lost: 0 }
+      const fresh = { ...{ a, b, driver, mtu, rttMs: null, loss: null, sent: 0, lost: 0 }, downForMs: null, detail: '' }
+      const known: WatchedTunnel & { sent: number; lost: number } = pairs.get(pairKey(host, peer)) ?? fresh
+      if (downForMs > (known.downForMs ?? 0)) Object.assign(known, { downForMs, detail: `${host}: ${detail}` })
       if (rttMs !== null) known.rttMs = Math.max(known.rttMs ?? 0, rttMs)
       known.sent += sent
       known.lost += lost

@@ -18,6 +18,7 @@ import {
   type ServiceRoute,
   type ServiceSpec,
   serveOf,
+  type TunnelSpec,
 } from './model/host-spec.js'
 import type { Name } from './model/names.js'
 import { type Parsed, parseHostIp, parseIp, parseName, parsePrefix } from './parse.js'
@@ -125,6 +126,7 @@ const tunnel = checked(
       port: z.int().min(1).max(65534),
       pairs: z.array(z.object({ local: hostIp, peer: hostIp })).max(256),
     }),
+    unreachable: z.enum(['', 'reset']).default(''),
   }),
   (value, fail) => {
     const { driver, peerIdentity: identity } = value
@@ -155,6 +157,11 @@ const tunnel = checked(
     if (value.probe.pairs.some((pair) => familyOf(pair.local) !== familyOf(pair.peer))) fail('families differ', 'probe')
   },
 )
+
+const withoutDefaults = ({ unreachable, ...rest }: z.output<typeof tunnel>): TunnelSpec => ({
+  ...rest,
+  ...(unreachable ? { unreachable } : {}),
+})
 
 /** A user's name as useradd(8) allows it, or a number. */
 const user = z.string().regex(/^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$/)
@@ -234,7 +241,7 @@ const hostSpec = checked(
       fleet: name,
       host: name,
       generation,
-      tunnels: z.array(tunnel).max(63),
+      tunnels: z.array(tunnel.transform(withoutDefaults)).max(63),
       services: z.array(service).max(10_000),
       log: log.optional(),
       addresses: z.array(movedAddress).max(256).default([]),
@@ -322,6 +329,7 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
     ...spec,
     log: spec.log && { connections: spec.log.connections ?? false, metrics: spec.log.metrics ?? '' },
     addresses: (spec.addresses ?? []).map((each) => ({ own: '', aside: '', ...each })),
+    tunnels: spec.tunnels.map((each) => ({ ...each, unreachable: each.unreachable ?? '' })),
     services: spec.services.map((each) => ({
       ...each,
       canary: each.canary ?? undefined,

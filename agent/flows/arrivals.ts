@@ -62,6 +62,17 @@ export async function readOpened(): Promise<Map<string, OpenedCount>> {
   return json === null ? new Map() : parseOpened(json)
 }
 
+/** What each counter of our table has counted, by its name; empty without our table. */
+export async function readCounters(): Promise<Map<string, number>> {
+  const json = await list('counters', 'table', 'inet', table)
+  if (json === null) return new Map()
+  return new Map(
+    listed
+      .parse(JSON.parse(json))
+      .nftables.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])),
+  )
+}
+
 /** The JSON of `nft -nn -j list set` → its elements. Timeouts are whole seconds there. */
 export function parseArrivals(json: string): ArrivalRecord[] {
   return listed.parse(JSON.parse(json)).nftables.flatMap(({ set }) => {

@@ -8,7 +8,7 @@ import { wayOf } from './service-flows.js'
 const mostRenumbered = 1000
 
 /** How full connection tracking is, our share of it, and what will not outlive our table. */
-export async function tracked(conntrack: Conntrack): Promise<wire.TrackedConnections> {
+export async function tracked(conntrack: Conntrack): Promise<Omit<wire.TrackedConnections, 'shed' | 'shedding'>> {
   let own = 0
   const renumbered: number[] = []
   await conntrack.walk({}, (entry) => {

@@ -82,6 +82,8 @@ export interface Conntrack {
   walk(filter: ConntrackFilter, visit: (entry: ConntrackEntry) => void): Promise<void>
   /** @returns false where the entry (by tuple, zone and id) was gone already. */
   delete(entry: ConntrackEntry): Promise<boolean>
+  /** Many at once. @returns how many were still there */
+  deleteAll(entries: readonly ConntrackEntry[]): Promise<number>
   /** The entry that has this tuple in one of its directions, without zones. */
   find(protocol: Protocol, tuple: Tuple): Promise<ConntrackEntry | undefined>
   /**
@@ -143,6 +145,16 @@ class NetlinkConntrack implements Conntrack {
       if (isErrno(error, 'ENOENT')) return false
       throw error
     }
+  }
+
+  async deleteAll(entries: readonly ConntrackEntry[]): Promise<number> {
+    let deleted = 0
+    for (let start = 0; start < entries.length; start += mostAtOnce) {
+      const payloads = entries.slice(start, start + mostAtOnce).map(encodeIdentity)
+      const results = await this.netlink.requestAll(message.delete, payloads)
+      deleted += results.filter((errno) => errno === null).length
+    }
+    return deleted
   }
 
   async find(protocol: Protocol, tuple: Tuple): Promise<ConntrackEntry | undefined> {

@@ -6,6 +6,7 @@ import { openRoute } from './netlink.js'
 export interface LinkStats {
   rxBytes: number
   txBytes: number
+  up: boolean
 }
 
 /**
@@ -16,7 +17,7 @@ export async function linkStats(device: string): Promise<LinkStats | null> {
   const netlink = openRoute()
   try {
     const link = await findLink(netlink, device)
-    return link && { rxBytes: link.rxBytes, txBytes: link.txBytes }
+    return link && { rxBytes: link.rxBytes, txBytes: link.txBytes, up: link.up }
   } finally {
     netlink.close()
   }

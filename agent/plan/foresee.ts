@@ -5,6 +5,7 @@ import type { Step } from '../kernel/step.js'
 import { afterwards } from './afterwards.js'
 import { derive } from './derive.js'
 import { difference, type Found } from './difference.js'
+import { readdressed } from './readdressed.js'
 
 export interface Foreseen {
   steps: Step[]
@@ -14,12 +15,21 @@ export interface Foreseen {
   files: { path: string; content: string }[]
 }
 
-export function foresee(observed: Observed, found: Found, specs: readonly HostSpec[]): Foreseen[] {
+/** @param standing what the kernel matches already, as far as that is known */
+export function foresee(
+  observed: Observed,
+  found: Found,
+  specs: readonly HostSpec[],
+  standing: HostSpec | null = null,
+): Foreseen[] {
+  let before = standing
   let present = observed
   let kept = found
   return specs.map((spec) => {
     const desired = derive(spec, present, kept)
     const { steps, found: keep } = difference(desired, present, kept)
+    steps.push(...readdressed(before, spec, steps))
+    before = spec
     present = afterwards(desired, present, steps)
     kept = keep
     const files = steps.flatMap((step) =>

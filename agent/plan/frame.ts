@@ -22,6 +22,7 @@ import {
 import { isLate, readdressLate, untrackLate } from './late-answers.js'
 import { localClients, localhost } from './local-clients.js'
 import { fromTunnel, intoTunnel, markMask, routeMark, zone } from './own.js'
+import { silentCounter, silentRules, unreachableHooks } from './unreachable.js'
 
 export interface FrameInput {
   /** Tunnel index → the device that carries clients' packets. */
@@ -102,6 +103,7 @@ export function frameOf(input: FrameInput, tunnels: TunnelSpec[]): Part[] {
       // Health checks come from another address of the loopback's.
       `ip saddr ${localhost} ip daddr ${localhost} meta l4proto { tcp, udp } meta l4proto . th dport vmap @localhost`,
     ]),
+    ...unreachableHooks(tunnels),
     // Empty: their presence makes conntrack choose another source port where two connections' replies
     // would be the same (see zone-prerouting).
     base('unique-input', 'type nat hook input priority 100', []),
@@ -166,6 +168,7 @@ export function frameOf(input: FrameInput, tunnels: TunnelSpec[]): Part[] {
       // opened by either side: what doesn't come out of the tunnel goes into it.
       chainOf({ chain: `answers-${t.index}`, rules: routed(t, 'reply') }),
       chainOf({ chain: `onward-${t.index}`, rules: routed(t, 'original') }),
+      chainOf({ chain: silentCounter(t.index), rules: silentRules(t) }),
       chainOf({ chain: `route-${t.index}`, rules: [setRoutingMark(routeMark(t.index))] }),
       // The kernel's VXLAN routes its outer packet by the inner one's mark, and would loop.
       chainOf({ chain: `leave-${t.index}`, rules: [clamped(t), `meta mark set meta mark & ${others}`] }),

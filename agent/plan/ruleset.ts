@@ -46,6 +46,7 @@ import { assignHelpers, helperObjects, leaveUnzoned } from './ftp.js'
 import { lateAnswerSets } from './late-answers.js'
 import { intoTunnel, lateCounter, routeMark, table } from './own.js'
 import { splitRules } from './split-rules.js'
+import { meetSilence, switchCounters, switchSets } from './unreachable.js'
 
 export interface RulesetInput extends FrameInput {
   spec: HostSpec
@@ -80,6 +81,7 @@ export function ruleset(input: RulesetInput): Ruleset {
 
   const counters = [
     lateCounter,
+    ...switchCounters(tunnels),
     ...services.flatMap((service) => [forwardedCounter(service.name), servedCounter(service.name)]),
   ]
   const frame = frameOf(input, tunnels)
@@ -109,6 +111,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     arrivalSet(6),
     ...lateAnswerSets(4),
     ...lateAnswerSets(6),
+    ...switchSets,
   ]
   // nft rewrites what it lists, so drift is found by this comment and not by comparing text.
   const stamp: Part = {
@@ -206,6 +209,7 @@ function openProbes(tunnel: TunnelSpec, targets: Targets, openings: Opening[]): 
 /** Both marks before the translation, which ends the chain: this first packet is routed by them too. */
 const into = (tunnel: number, to: Ip, port: number): string[] => [
   setConnectionMark(intoTunnel(tunnel)),
+  meetSilence(tunnel),
   setRoutingMark(routeMark(tunnel)),
   dnat(to, port),
 ]

@@ -58,7 +58,7 @@ function tunnelLines(tunnels: readonly TunnelLine[], { style }: Page): string[] 
   const line = (tunnel: TunnelLine): string => {
     const state = tunnel.up
       ? style('green', `up, ${milliseconds(tunnel.rttMs)}`)
-      : style('red', `down: ${tunnel.detail}`)
+      : style('red', `down${tunnel.downForMs === null ? '' : ` for ${age(tunnel.downForMs)}`}: ${tunnel.detail}`)
     return `tunnel ${tunnel.a} ↔ ${tunnel.b}: ${tunnel.driver}, MTU ${tunnel.mtu}, ${state}`
   }
   if (tunnels.length <= mostTunnels) return tunnels.map(line)
@@ -78,6 +78,16 @@ function problems(status: FleetStatus, { style, now }: Page): string[] {
       ({ name }) =>
         `${style('red', 'paused')} ${name} answers nowhere, new clients are dropped: a run has died in the middle of its move. Go on: fleetmove advance ${name}; or back: fleetmove rollback ${name}`,
     ),
+    ...status.tunnels
+      .filter(({ up, unanswered }) => !up || unanswered > 0)
+      .flatMap((tunnel) => unansweredText(tunnel, style)),
+    ...status.tunnels.flatMap((tunnel) => narrowText(tunnel, style)),
+    ...status.tracked
+      .filter(({ shed }) => shed > 0)
+      .map(
+        ({ host, shed, shedding }) =>
+          `${shedding ? style('red', 'turned away') : 'turned away'} on ${host}: ${counted(shed, 'opening')} of new connections by tunnels, for want of room in connection tracking${shedding ? ', and still' : ''}; others came through`,
+      ),
     ...status.tracked
       .filter(({ entries, most }) => most > 0 && entries >= most * tightShare)
       .map(
@@ -103,6 +113,24 @@ function problems(status: FleetStatus, { style, now }: Page): string[] {
     ...status.unlogged.map(({ host, reasons }) => `${style('red', 'not logged')} on ${host}: ${reasons.join('; ')}`),
     ...(status.absent.length > 0 ? [`no agent on: ${status.absent.join(', ')}`] : []),
   ]
+}
+
+/** Whoever had to wait or was refused, also when all is well again. */
+function unansweredText({ a, b, up, unreachable, unanswered }: TunnelLine, style: Style): string[] {
+  if (unanswered === 0) return []
+  const what = unreachable === 'reset' ? 'refused' : 'waiting'
+  const meaning = unreachable === 'reset' ? 'were refused' : 'had to be sent again'
+  return [
+    `${up ? what : style('red', what)}: ${counted(unanswered, 'opening')} of clients met a silent tunnel ${a} ↔ ${b} and ${meaning} (tunnel: { unreachable: ${unreachable} })`,
+  ]
+}
+
+function narrowText({ a, b, mtu, fits }: TunnelLine, style: Style): string[] {
+  return fits === null
+    ? []
+    : [
+        `${style('red', 'narrow')} tunnel ${a} ↔ ${b}: packets of more than ${fits} bytes vanish in it, and its MTU is ${mtu}: the path has become narrower; ${fits >= 1280 ? 'fleetmove up adapts it' : 'below 1280 IPv6 needs another path, or driver: openvpn'}`,
+      ]
 }
 
 function serviceTable(unsorted: readonly ServiceLine[], page: Page): string[] {

@@ -1,7 +1,7 @@
 /** `fleetmove watch`: a frame for a terminal, lines for a pipe. */
 import { mostInterestingFirst } from '../../controller/plan/interest.js'
 import type { WatchedService, WatchedTunnel, WatchFrame } from '../../controller/watch.js'
-import { counted, milliseconds, percent, rate, sparkLine } from './figures.js'
+import { age, counted, milliseconds, percent, rate, sparkLine } from './figures.js'
 import { fittedTable } from './fitted-table.js'
 import { cut } from './live-block.js'
 import { proofText, stageCounts, stageText } from './status.js'
@@ -86,10 +86,11 @@ function columnsOf(services: readonly WatchedService[], length: number, now: num
   ]
 }
 
-function tunnelText({ a, b, driver, rttMs, loss }: WatchedTunnel, style: Style): string {
-  const answer = rttMs === null ? style('red', 'no answer') : `round trip ${milliseconds(rttMs)}`
+function tunnelText({ a, b, driver, rttMs, loss, downForMs, detail }: WatchedTunnel, style: Style): string {
+  const since = downForMs === null ? '' : ` for ${age(downForMs)}`
+  const answer = rttMs === null ? style('red', `no answer${since}`) : `round trip ${milliseconds(rttMs)}`
   const lost = loss === null ? '' : `, loss ${loss > 0 ? style('red', percent(loss)) : percent(loss)}`
-  return `tunnel ${a} ↔ ${b}: ${driver}, ${answer}${lost}`
+  return `tunnel ${a} ↔ ${b}: ${driver}, ${answer}${lost}${detail === '' ? '' : ` (${detail})`}`
 }
 
 const hostProblems = ({ hosts }: WatchFrame): string[] =>
@@ -110,7 +111,8 @@ export function watchLines(): (frame: WatchFrame) => string {
       ...hostProblems(frame),
       ...frame.tunnels
         .filter(({ rttMs, loss }) => rttMs === null && loss !== null)
-        .map((each) => tunnelText(each, plain)),
+        // Figures that change every time would make it news every time.
+        .map((each) => tunnelText({ ...each, loss: null, downForMs: null }, plain)),
     ]
     const fresh = problems.join('\n') === told ? [] : problems
     told = problems.join('\n')

@@ -83,8 +83,12 @@ const tunnel = mapping(
   {
     port: port.default(51820).meta({ description: 'UDP, on both hosts' }),
     driver: choice(['auto', 'openvpn', 'wireguard-l2', 'wireguard', 'direct']).default('auto'),
+    unreachable: choice(['hold', 'reset']).default('hold').meta({
+      description:
+        'New clients while the tunnel is down: hold leaves them to try again until it is back, reset refuses them at once',
+    }),
   },
-  'a mapping with port and driver',
+  'a mapping with port, driver and unreachable',
 )
 
 const serviceListener = z.union(

@@ -45,6 +45,8 @@ export interface Tunnel {
   /** UDP, on both hosts. */
   readonly port: number
   readonly driver: TunnelDriver | 'auto'
+  /** What new clients get while the tunnel is down: hold leaves them to try again, reset refuses them at once. */
+  readonly unreachable: 'hold' | 'reset'
 }
 
 export interface DnsSettings {

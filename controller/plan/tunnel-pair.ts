@@ -117,9 +117,37 @@ export function makePair(input: {
     device: own.direct?.device ?? '',
     peerAddresses: [...new Set(peer.allAddresses)].sort(),
     probe: { port: probePort(input.fleet.tunnel.port, input.index) },
+    ...unreachableOf(input.fleet),
   })
   return { a: a.name, b: b.name, ends: { [a.name]: end(a, b, 0), [b.name]: end(b, a, 1) } }
 }
+
+/**
+ * A pair that stands, by what fleet.yaml says now: a host may have got another address since, and what new
+ * clients get while the tunnel is down may have been changed. Numbers, keys and sizes stay.
+ */
+export function refreshed(
+  pair: TunnelPair,
+  fleet: Fleet,
+  addressesOf: (host: Name) => readonly { public: Ip; local: Ip }[],
+): TunnelPair {
+  const end = (host: Name): TunnelEnd => {
+    const { unreachable: _, ...known } = pair.ends[host]!
+    const addresses = addressesOf(known.peer)
+    const reachable = addresses.map((address) => address.public)
+    const family = familyOf(known.remote)
+    const remote = reachable.includes(known.remote)
+      ? known.remote
+      : (reachable.find((ip) => familyOf(ip) === family) ?? known.remote)
+    const peerAddresses = [...new Set(addresses.flatMap((address) => [address.public, address.local]))].sort()
+    return { ...known, remote, peerAddresses, ...unreachableOf(fleet) }
+  }
+  return { ...pair, ends: { [pair.a]: end(pair.a), [pair.b]: end(pair.b) } }
+}
+
+/** What isn't asked for is absent: equal specs are to be deeply equal. */
+const unreachableOf = ({ tunnel }: Fleet): Pick<TunnelSpec, 'unreachable'> =>
+  tunnel.unreachable === 'reset' ? { unreachable: 'reset' } : {}
 
 /**
  * A /30 of IPv4 link-local (RFC 3927) and a /126 of a unique local prefix (RFC 4193), both derived

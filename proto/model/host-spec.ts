@@ -78,6 +78,8 @@ export interface TunnelSpec {
   peerAddresses: Ip[]
   /** Where probes go: `port` is always forwarded to the peer, `port + 1` never is. */
   probe: { port: number; pairs: AddressPair[] }
+  /** While the peer is silent new clients are refused at once; else they are left to try again. */
+  unreachable?: 'reset'
 }
 
 /** An address of this host that clients use, and the peer's own address that it stands for. */

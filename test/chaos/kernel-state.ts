@@ -19,7 +19,7 @@ export function confirmedKey(ledger: LedgerBody | null): string {
 }
 
 /** Records of clients come and go by themselves. */
-const records = /^\t(set|map) (arrivals|late)\S* \{\n(?:.*\n)*?\t\}\n/gm
+const records = /^\t(set|map) (arrivals|late|silent|shed)\S* \{\n(?:.*\n)*?\t\}\n/gm
 /** Numbers of devices only rise; a TUN device's own address is random (RFC 7217). */
 const numbers = /^\d+: |@if\d+|fe80::\S+/gm
 

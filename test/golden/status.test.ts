@@ -51,15 +51,18 @@ const ten: ServiceLine[] = [
   line('turn', 'planned', 0, 0, { lastProof: null }),
 ]
 
+const healthy = { detail: '', downForMs: null, unreachable: 'hold', unanswered: 0, fits: null } as const
+const room = { shed: 0, shedding: false }
+
 const quiet: Omit<FleetStatus, 'fleet' | 'services'> = {
-  tunnels: [{ a: name('new1'), b: name('old1'), driver: 'wireguard', mtu: 1420, up: true, rttMs: 0.93, detail: '' }],
+  tunnels: [{ a: name('new1'), b: name('old1'), driver: 'wireguard', mtu: 1420, up: true, rttMs: 0.93, ...healthy }],
   drift: [],
   mended: [],
   fighting: [],
   blind: [],
   unlogged: [],
   locked: [],
-  tracked: [{ host: name('new1'), entries: 51_000, most: 65_536, own: 3000 }],
+  tracked: [{ host: name('new1'), entries: 51_000, most: 65_536, own: 3000, ...room }],
   absent: [],
 }
 const fleet = (services: ServiceLine[], more: Partial<FleetStatus> = {}): FleetStatus => ({
@@ -83,7 +86,17 @@ test('in a pipe nothing is left away', () => {
 
 test('what is wrong stands before the services', () => {
   const wrong = fleet(ten.slice(0, 3), {
-    tunnels: [{ ...quiet.tunnels[0]!, up: false, detail: "10.0.0.2 doesn't answer (TCP timed out; no echo)" }],
+    tunnels: [
+      {
+        ...quiet.tunnels[0]!,
+        up: false,
+        detail:
+          'new1: old1 is silent: nothing comes from 203.0.113.10 by UDP port 51820; it is down, or the path to it is',
+        downForMs: 74_000,
+        unanswered: 31,
+      },
+      { ...quiet.tunnels[0]!, b: name('old2'), unreachable: 'reset', unanswered: 2, fits: 1338 },
+    ],
     locked: [
       { host: name('old1'), id: '0123456789ab', owner: 'anna@desk', command: 'advance --all', sinceMs: now - 95_000 },
     ],
@@ -100,9 +113,9 @@ test('what is wrong stands before the services', () => {
 test('a service that a dead run has left paused, and connection tracking that is nearly full', () => {
   const services = [line('web', 'moved', 0, 12), line('mail', 'moving', 0, 0, { paused: true })]
   const tracked = [
-    { host: name('old1'), entries: 52_428, most: 65_536, own: 0 },
-    { host: name('new1'), entries: 65_001, most: 65_536, own: 60_010 },
-    { host: name('new2'), entries: 0, most: 0, own: 0 },
+    { host: name('old1'), entries: 52_428, most: 65_536, own: 0, ...room },
+    { host: name('new1'), entries: 65_001, most: 65_536, own: 60_010, shed: 214, shedding: true },
+    { host: name('new2'), entries: 0, most: 0, own: 0, ...room },
   ]
   expectGolden('terminal/status-paused.txt', statusText(fleet(services, { tracked }), { columns: 80, style, now }))
   const locked = [{ host: name('old1'), id: '0', owner: 'anna@desk', command: 'advance mail', sinceMs: now - 5000 }]

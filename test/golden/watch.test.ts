@@ -54,7 +54,18 @@ const frame = (second: number, more: Partial<WatchFrame> = {}): WatchFrame => ({
       ramp(30, () => 0),
     ),
   ],
-  tunnels: [{ a: name('new1'), b: name('old1'), driver: 'wireguard', mtu: 1420, rttMs: 0.93, loss: 0 }],
+  tunnels: [
+    {
+      a: name('new1'),
+      b: name('old1'),
+      driver: 'wireguard',
+      mtu: 1420,
+      rttMs: 0.93,
+      loss: 0,
+      downForMs: null,
+      detail: '',
+    },
+  ],
   hosts: [
     { host: name('old1'), state: 'watched', detail: '' },
     { host: name('new1'), state: 'watched', detail: '' },
@@ -65,7 +76,18 @@ const frame = (second: number, more: Partial<WatchFrame> = {}): WatchFrame => ({
 const lost = (second: number): WatchFrame =>
   frame(second, {
     services: [service('web', 'moved', [4, 5, null, null], [1, 2, 3, 4])],
-    tunnels: [{ a: name('new1'), b: name('old1'), driver: 'wireguard', mtu: 1420, rttMs: null, loss: 0.004 }],
+    tunnels: [
+      {
+        a: name('new1'),
+        b: name('old1'),
+        driver: 'wireguard',
+        mtu: 1420,
+        rttMs: null,
+        loss: 0.004,
+        downForMs: 7000,
+        detail: 'new1: the device fm1 is gone',
+      },
+    ],
     hosts: [
       { host: name('old1'), state: 'unreachable', detail: '203.0.113.10 port 22: timed out' },
       { host: name('new1'), state: 'watched', detail: '' },

@@ -53,7 +53,7 @@ describe('a sound file', () => {
   it('reads the example', () => {
     const fleet = parseFleet(exampleFleet, 'fleet.yaml')
     expect(fleet.name).toBe('spring-move')
-    expect(fleet.tunnel).toEqual({ port: 51820, driver: 'auto' })
+    expect(fleet.tunnel).toEqual({ port: 51820, driver: 'auto', unreachable: 'hold' })
     expect([...fleet.hosts]).toEqual([
       [
         'old',
@@ -105,7 +105,7 @@ describe('a sound file', () => {
 
   it('fills in defaults', () => {
     const fleet = parseFleet(small(), 'fleet.yaml')
-    expect(fleet.tunnel).toEqual({ port: 51820, driver: 'auto' })
+    expect(fleet.tunnel).toEqual({ port: 51820, driver: 'auto', unreachable: 'hold' })
     expect(fleet.vantages.size).toBe(0)
     expect(serviceOf(small())).toEqual({
       name: 'web',

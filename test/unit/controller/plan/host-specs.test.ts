@@ -46,7 +46,7 @@ const fleetOf = (...services: Service[]): Fleet =>
         { addresses: list.map((text) => ({ public: ip(text) })) },
       ]),
     ),
-    tunnel: { port: 51820, driver: 'auto' },
+    tunnel: { port: 51820, driver: 'auto', unreachable: 'hold' },
     services: new Map(services.map((each) => [each.name, each])),
   }) as unknown as Fleet
 

@@ -7,6 +7,7 @@ import {
   outerAddresses,
   type PairHost,
   probePort,
+  refreshed,
   tunnelAddresses,
   tunnelPort,
 } from '../../../../controller/plan/tunnel-pair.js'
@@ -135,7 +136,7 @@ it('the outer addresses are IPv4 where both hosts have it, else IPv6, else there
 })
 
 it('the two ends mirror each other', () => {
-  const fleet = { name: name('spring'), tunnel: { port: 51820, driver: 'auto' } } as Fleet
+  const fleet = { name: name('spring'), tunnel: { port: 51820, driver: 'auto', unreachable: 'hold' } } as Fleet
   const hosts = [
     pairHost('a', ['192.0.2.1', '10.0.0.1', '192.0.2.1']),
     pairHost('b', ['192.0.2.2'], { userspace: true }),
@@ -167,6 +168,26 @@ it('the two ends mirror each other', () => {
   expect([a.port, a.probe, a.index, a.mtu]).toEqual([b.port, b.probe, b.index, b.mtu])
   expect(b.peerAddresses).toEqual(['10.0.0.1', '192.0.2.1'])
   expect(familyOf(a.local6)).toBe(6)
+})
+
+it('a pair that stands follows what fleet.yaml says of addresses and of new clients while it is down, and no more', () => {
+  const fleet = (unreachable: string) => ({ name: name('spring'), tunnel: { port: 51820, unreachable } }) as Fleet
+  const hosts = [pairHost('a', ['192.0.2.1']), pairHost('b', ['192.0.2.2'])] as const
+  const outer = { a: ip('192.0.2.1'), b: ip('192.0.2.2') }
+  const pair = makePair({ fleet: fleet('hold'), index: 1, driver: 'wireguard', mtu: 1420, hosts, outer })
+  const at = (...addresses: string[]) => addresses.map((text) => ({ public: ip(text), local: ip(text) }))
+  const now = (unreachable: string, ...ofB: string[]) =>
+    refreshed(pair, fleet(unreachable), (host) => (host === 'a' ? at('192.0.2.1') : at(...ofB)))
+  expect(now('hold', '192.0.2.2')).toEqual(pair)
+  expect(now('hold', '2001:db8::2', '192.0.2.9').ends[name('a')]).toEqual({
+    ...pair.ends[name('a')]!,
+    remote: '192.0.2.9',
+    peerAddresses: ['192.0.2.9', '2001:db8::2'],
+  })
+  // A further address before it is no reason to leave one that works.
+  expect(now('hold', '192.0.2.9', '192.0.2.2').ends[name('a')]!.remote).toBe('192.0.2.2')
+  const refusing = now('reset', '192.0.2.2')
+  expect(refusing.ends[name('b')]).toEqual({ ...pair.ends[name('b')]!, unreachable: 'reset' })
 })
 
 it('pairs are needed where services move, each once', () => {
