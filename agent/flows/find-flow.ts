@@ -4,11 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { hostPort, type Ip } from '../../proto/model/address.js'
 import type { FlowEvidence, FlowQuery } from '../../proto/model/probe.js'
 import { parseIp } from '../../proto/parse.js'
-import type { Conntrack, ConntrackEntry, TcpState } from '../kernel/conntrack.js'
+import type { Conntrack, ConntrackEntry, ConntrackFilter, TcpState } from '../kernel/conntrack.js'
 import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { wayOf } from './service-flows.js'
 
-/** Each look reads all of connection tracking: dozens at once on a busy host would keep it from anything else. */
+/** Each look goes through all of connection tracking: dozens at once on a busy host would keep it from anything else. */
 const firstPauseMs = 20
 const longestPauseMs = 320
 
@@ -48,9 +48,7 @@ export async function findFlow(conntrack: Conntrack, query: FlowQuery): Promise<
 async function look(conntrack: Conntrack, query: FlowQuery, isLast: boolean): Promise<FlowEvidence | string> {
   const { protocol, address, port } = query
   const entries: ConntrackEntry[] = []
-  await conntrack.walk({ protocol, destination: { address, port } }, (entry) => {
-    if (isFrom(query, entry.original.source, entry.original.sourcePort)) entries.push(entry)
-  })
+  await conntrack.walk(filterOf(query), (entry) => void entries.push(entry))
   const standing = entries.filter((entry) => protocol === 'udp' || entry.tcpState === 'established')
   if (protocol === 'udp') {
     const entry = standing[0]
@@ -86,8 +84,8 @@ async function look(conntrack: Conntrack, query: FlowQuery, isLast: boolean): Pr
     if (socket) {
       // Unless it was established between the two looks.
       let tracked = false
-      await conntrack.walk({ protocol, destination: { address, port } }, (entry) => {
-        tracked ||= isFrom(query, entry.original.source, entry.original.sourcePort)
+      await conntrack.walk(filterOf(query), () => {
+        tracked = true
       })
       if (tracked) return waiting
       const detail = `a socket of ${hostPort(socket.local, socket.localPort)} has the peer ${hostPort(socket.remote, socket.remotePort)}; the connection isn't tracked`
@@ -96,6 +94,13 @@ async function look(conntrack: Conntrack, query: FlowQuery, isLast: boolean): Pr
   }
   return waiting
 }
+
+/** With the client in it the kernel tells of a few entries, where a busy service has hundreds of thousands. */
+const filterOf = ({ protocol, address, port, client, clientPort }: FlowQuery): ConntrackFilter => ({
+  protocol,
+  destination: { address, port },
+  source: { address: client, ...(clientPort === 0 ? {} : { port: clientPort }) },
+})
 
 const isFrom = (query: FlowQuery, client: Ip, clientPort: number): boolean =>
   client === query.client && (query.clientPort === 0 || clientPort === query.clientPort)

@@ -5,8 +5,8 @@ import type { ConntrackEntry } from '../kernel/conntrack.js'
 import type { TcpSocket } from '../kernel/sock-diag.js'
 import { intoTunnel, markMask } from '../plan/own.js'
 
-/** The lowest bit of our byte of the mark. */
-const intoKind = intoTunnel(0)
+/** The lowest bit of our byte of the mark: set for what goes into a tunnel. */
+export const intoKind = intoTunnel(0)
 
 export interface MarkedWay {
   /** `direct`: without our mark; `from`: its first packet came out of a tunnel; `into`: it goes into one. */

@@ -72,6 +72,8 @@ export interface ConntrackFilter {
   protocol?: Protocol
   /** Of the original direction: where the client's first packet went. `port` needs `protocol`. */
   destination?: { address: Ip; port?: number }
+  /** Likewise: the client. Needs `destination`. */
+  source?: { address: Ip; port?: number }
 }
 
 export interface Conntrack {
@@ -118,7 +120,13 @@ const ipAttribute = { source4: 1, destination4: 2, source6: 3, destination6: 4 }
 const protoAttribute = { number: 1, sourcePort: 2, destinationPort: 3 } as const
 /** enum ctattr_filter, and the bits of its flags: CTA_FILTER_F_… in net/netfilter/nf_internals.h (Linux 5.8). */
 const filterAttribute = { originalFlags: 1, replyFlags: 2 } as const
-const filterFlag = { destination: 0x2, protocolNumber: 0x8, destinationPort: 0x20 } as const
+const filterFlag = {
+  source: 0x1,
+  destination: 0x2,
+  protocolNumber: 0x8,
+  sourcePort: 0x10,
+  destinationPort: 0x20,
+} as const
 
 const protocolNumber: Record<Protocol, number> = { tcp: 6, udp: 17 }
 const nfgenmsgLength = 4
@@ -187,7 +195,7 @@ class NetlinkConntrack implements Conntrack {
 const header = (family: number): Buffer => Buffer.from([family, 0, 0, 0])
 
 function encodeFilter(filter: ConntrackFilter): Buffer {
-  const { mark, protocol, destination } = filter
+  const { mark, protocol, destination, source } = filter
   const family = filter.family ?? (destination && familyOf(destination.address))
   const parts = [header(family === undefined ? 0 : addressFamily(family))]
   if (mark) parts.push(attribute(cta.mark, u32be(mark.value)), attribute(cta.markMask, u32be(mark.mask)))
@@ -200,8 +208,14 @@ function encodeFilter(filter: ConntrackFilter): Buffer {
       // Of IPv6 the kernel (6.18 too) passes over exactly the entries that match: the sign of
       // ipv6_addr_cmp is wrong in ctnetlink_filter_match_tuple. `passes` sees to the address.
       if (family === 4) {
-        flags |= filterFlag.destination
-        tuple.push(nest(tupleAttribute.ip, attribute(ipAttribute.destination4, ipToBytes(destination.address))))
+        flags |= filterFlag.destination | (source ? filterFlag.source : 0)
+        const from = source ? [attribute(ipAttribute.source4, ipToBytes(source.address))] : []
+        const to = attribute(ipAttribute.destination4, ipToBytes(destination.address))
+        tuple.push(nest(tupleAttribute.ip, ...from, to))
+      }
+      if (protocol && source?.port !== undefined) {
+        flags |= filterFlag.sourcePort
+        proto.push(attribute(protoAttribute.sourcePort, u16be(source.port)))
       }
       if (protocol && destination.port !== undefined) {
         flags |= filterFlag.destinationPort
@@ -223,12 +237,14 @@ function encodeFilter(filter: ConntrackFilter): Buffer {
   return Buffer.concat(parts)
 }
 
-function passes(entry: ConntrackEntry, { family, mark, protocol, destination }: ConntrackFilter): boolean {
+function passes(entry: ConntrackEntry, { family, mark, protocol, destination, source }: ConntrackFilter): boolean {
   if (family !== undefined && entry.family !== family) return false
   if (mark && ((entry.mark ^ mark.value) & mark.mask) !== 0) return false
   if (protocol && entry.protocol !== protocol) return false
   if (destination && entry.original.destination !== destination.address) return false
-  return destination?.port === undefined || entry.original.destinationPort === destination.port
+  if (destination?.port !== undefined && entry.original.destinationPort !== destination.port) return false
+  if (source && entry.original.source !== source.address) return false
+  return source?.port === undefined || entry.original.sourcePort === source.port
 }
 
 /** Everything that the kernel compares: a deletion without a tuple would empty the whole table. */

@@ -181,6 +181,14 @@ inOwnNamespace(__filename, () => {
     expect(six.map((e) => e.original.destination)).toEqual([own6])
     const there = await collect(conntrack, { protocol: 'tcp', destination: { address: zoned, port: 80 } })
     expect(there.map((e) => [e.original.destination, e.zone])).toEqual([[zoned, zone(1)]])
+    const from = (address: Ip, port: number) =>
+      collect(conntrack, { protocol: 'tcp', destination: { address: zoned, port: 80 }, source: { address, port } })
+    expect((await from(client, 30_001)).map((e) => e.original.sourcePort)).toEqual([30_001])
+    expect(await from(client, 30_002)).toEqual([])
+    expect(await from(own, 30_001)).toEqual([])
+    const six80 = { protocol: 'tcp', destination: { address: own6, port: 80 } } as const
+    expect((await collect(conntrack, { ...six80, source: { address: own6, port: 30_003 } })).length).toBe(1)
+    expect(await collect(conntrack, { ...six80, source: { address: own6, port: 30_004 } })).toEqual([])
     expect(await collect(conntrack, { protocol: 'tcp', destination: { address: zoned, port: 81 } })).toEqual([])
     expect(await collect(conntrack, { protocol: 'udp', destination: { address: zoned, port: 80 } })).toEqual([])
   })
