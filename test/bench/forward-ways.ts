@@ -25,8 +25,8 @@ export const server = `mkdir -p /run/bench && cd /run/bench && truncate -s 4M bi
 pid /run/bench/nginx.pid;
 error_log /run/bench/error.log;
 worker_processes 1;
-worker_rlimit_nofile 65536;
-events { worker_connections 16384; }
+worker_rlimit_nofile 16384;
+events { worker_connections 8192; }
 http {
   access_log off;
   sendfile on;
@@ -45,11 +45,11 @@ export const proxies = { rinetd: 9001, haproxy: 9002, 'nginx stream': 9003, soca
 export type Proxy = keyof typeof proxies
 
 /** Runs in the new host. Each as its manual shows it, with a limit of connections that none of them meets. */
-export const startProxies = `mkdir -p /run/bench && cd /run/bench && ulimit -n 65536
+export const startProxies = `set -e; mkdir -p /run/bench && cd /run/bench
 echo '0.0.0.0 ${proxies.rinetd} ${oldAddress} ${port}' >rinetd.conf
 cat >haproxy.conf <<'END'
 global
-  maxconn 16384
+  maxconn 8192
 defaults
   mode tcp
   timeout connect 5s
@@ -63,8 +63,8 @@ cat >stream.conf <<'END'
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 pid /run/bench/stream.pid;
 error_log /run/bench/stream.log;
-worker_rlimit_nofile 65536;
-events { worker_connections 16384; }
+worker_rlimit_nofile 16384;
+events { worker_connections 8192; }
 stream { server { listen ${proxies['nginx stream']} backlog=4096; proxy_pass ${oldAddress}:${port}; } }
 END
 rinetd -c /run/bench/rinetd.conf
