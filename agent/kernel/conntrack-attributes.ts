@@ -1,5 +1,35 @@
 /** Reading what ctnetlink sends by offsets, for dumps of 100,000 entries. */
 
+/** enum ctattr_type. */
+export const cta = {
+  original: 1,
+  reply: 2,
+  status: 3,
+  protoInfo: 4,
+  timeout: 7,
+  mark: 8,
+  countersOriginal: 9,
+  countersReply: 10,
+  id: 12,
+  zone: 18,
+  timestamp: 20,
+  markMask: 21,
+  filter: 25,
+} as const
+/** enum ctattr_tuple, ctattr_ip, ctattr_l4proto. */
+export const tupleAttribute = { ip: 1, proto: 2, zone: 3 } as const
+export const ipAttribute = { source4: 1, destination4: 2, source6: 3, destination6: 4 } as const
+export const protoAttribute = { number: 1, sourcePort: 2, destinationPort: 3 } as const
+/** enum ctattr_filter, and the bits of its flags: CTA_FILTER_F_… in net/netfilter/nf_internals.h (Linux 5.8). */
+export const filterAttribute = { originalFlags: 1, replyFlags: 2 } as const
+export const filterFlag = {
+  source: 0x1,
+  destination: 0x2,
+  protocolNumber: 0x8,
+  sourcePort: 0x10,
+  destinationPort: 0x20,
+} as const
+
 /** Without NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
 const typeMask = 0x3fff
 

@@ -5,7 +5,16 @@
  */
 import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
 import type { Protocol } from '../../proto/model/host-spec.js'
-import { decodeTimes, eachAttribute } from './conntrack-attributes.js'
+import {
+  cta,
+  decodeTimes,
+  eachAttribute,
+  filterAttribute,
+  filterFlag,
+  ipAttribute,
+  protoAttribute,
+  tupleAttribute,
+} from './conntrack-attributes.js'
 import { addressFamily, bytesToIp, ipToBytes } from './ip-bytes.js'
 import { isErrno, mostAtOnce, type Netlink, netlinkProtocol, openRaw } from './netlink.js'
 import { attribute, flag, nest, u8, u16be, u32be } from './netlink-message.js'
@@ -98,36 +107,6 @@ export interface Conntrack {
 
 /** IPCTNL_MSG_CT_NEW, _GET and _DELETE of NFNL_SUBSYS_CTNETLINK. */
 const message = { new: (1 << 8) | 0, get: (1 << 8) | 1, delete: (1 << 8) | 2 } as const
-/** enum ctattr_type. */
-const cta = {
-  original: 1,
-  reply: 2,
-  status: 3,
-  protoInfo: 4,
-  timeout: 7,
-  mark: 8,
-  countersOriginal: 9,
-  countersReply: 10,
-  id: 12,
-  zone: 18,
-  timestamp: 20,
-  markMask: 21,
-  filter: 25,
-} as const
-/** enum ctattr_tuple, ctattr_ip, ctattr_l4proto. */
-const tupleAttribute = { ip: 1, proto: 2, zone: 3 } as const
-const ipAttribute = { source4: 1, destination4: 2, source6: 3, destination6: 4 } as const
-const protoAttribute = { number: 1, sourcePort: 2, destinationPort: 3 } as const
-/** enum ctattr_filter, and the bits of its flags: CTA_FILTER_F_… in net/netfilter/nf_internals.h (Linux 5.8). */
-const filterAttribute = { originalFlags: 1, replyFlags: 2 } as const
-const filterFlag = {
-  source: 0x1,
-  destination: 0x2,
-  protocolNumber: 0x8,
-  sourcePort: 0x10,
-  destinationPort: 0x20,
-} as const
-
 const protocolNumber: Record<Protocol, number> = { tcp: 6, udp: 17 }
 const nfgenmsgLength = 4
 
