@@ -5,8 +5,10 @@ import { startChaos } from './fleet.js'
 import { type CommandName, commands } from './phase.js'
 import { Report } from './report.js'
 import { everyMoment, prepare, round } from './round.js'
+import { soak } from './soak.js'
 
 const usage = `usage: npm run chaos -- [--seed N] [--minutes N | --rounds N | --round N] [--every] [--faults a,b] [--commands a,b]
+       npm run chaos -- --soak [--minutes 20] [--rate 500]
 faults: ${faultNames.join(', ')}
 commands: ${Object.keys(commands).join(', ')}
 `
@@ -15,7 +17,9 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       seed: { type: 'string' },
-      minutes: { type: 'string', default: '30' },
+      minutes: { type: 'string' },
+      soak: { type: 'boolean', default: false },
+      rate: { type: 'string', default: '500' },
       rounds: { type: 'string' },
       round: { type: 'string' },
       every: { type: 'boolean', default: false },
@@ -30,13 +34,18 @@ async function main(): Promise<number> {
     ...only.filter((name) => !(name in commands)),
   ]
   if (strange.length > 0) throw new TypeError(`there is no ${strange.join(', ')}`)
+  const say = (text: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`)
+  if (values.soak) {
+    const { text, violations } = await soak({ minutes: Number(values.minutes ?? 20), rate: Number(values.rate), say })
+    process.stdout.write(text)
+    return violations.length === 0 ? 0 : 1
+  }
   const seed = values.seed ?? String(Math.floor(Math.random() * 1e6))
-  const until = Date.now() + Number(values.minutes) * 60_000
+  const until = Date.now() + Number(values.minutes ?? 30) * 60_000
   const report = new Report()
   const practice = await startChaos(`chaos-${process.pid}`)
   const stop = (): void => void practice.end().finally(() => process.exit(130))
   process.on('SIGINT', stop).on('SIGTERM', stop)
-  const say = (text: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`)
   say(`seed ${seed}; faults: ${allowed.join(', ')}`)
   try {
     const torment = await prepare(practice, report)

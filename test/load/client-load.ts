@@ -10,6 +10,9 @@ export interface LoadOptions {
   perSecond: number
   keepAlive?: number
   downloads?: number
+  /** At the most; 180 if left away. */
+  seconds?: number
+  /** How many times longer than usual an answer may take; 1 if left away. */
   patience?: number
 }
 
