@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { collect, type ExecOptions, type ExecResult } from '../../cli/lab/exec.js'
 import type { HostFile } from '../../cli/lab/host-files.js'
@@ -10,7 +10,7 @@ import { cutCommands, routerRuleset } from '../../cli/lab/network.js'
 import { hashPassword, makeKeys } from '../../cli/lab/secrets.js'
 import { hasNode, labTopology } from '../../cli/lab/topology.js'
 import { captureBy } from '../capture.js'
-import { bigFileScript, bootedHostFiles } from '../host-set-up.js'
+import { bigFileScript, bootedHostFiles, writeBelow } from '../host-set-up.js'
 import type { Substrate } from '../substrate.js'
 import { type Place, runAt } from './libvirt-by-hand.js'
 import { routerNetworkFiles } from './router.js'
@@ -78,7 +78,7 @@ export class Machines implements Substrate {
   }
 
   exec(host: string, argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return collect(this.spawn(host, argv), { timeoutMs: 300_000, ...options, host, what: argv.join(' ') })
+    return collect(this.spawn(host, argv), { timeoutMs: 300_000 * this.patience, ...options, host, what: argv.join(' ') })
   }
 
   async shell(host: string, script: string, input?: string | Buffer): Promise<string> {
@@ -102,13 +102,13 @@ export class Machines implements Substrate {
     await this.untilUp(host, async () => (await this.shell(host, boot)) !== before)
   }
 
-  /** SSH answers, and systemd has started what it starts. */
+  /** SSH answers, and systemd has started what it starts. The clock is set: a snapshot's stands where it was taken. */
   async untilUp(host: string, isNew: () => Promise<boolean> = async () => true): Promise<void> {
     const end = Date.now() + sshSeconds * 1000
     for (;;) {
-      const state = await this.exec(host, ['systemctl', 'is-system-running'], { timeoutMs: 30_000 }).catch(
-        () => undefined,
-      )
+      const script = `date -s @${Math.floor(Date.now() / 1000)} >/dev/null; systemctl is-system-running`
+      const timeoutMs = 30_000 * this.patience
+      const state = await this.exec(host, ['sh', '-c', script], { timeoutMs }).catch(() => undefined)
       if (state && /^(running|degraded)/.test(state.stdout) && (await isNew().catch(() => false))) return
       if (Date.now() > end) throw new Error(`${host} isn't up after ${sshSeconds} s: ${state?.stdout ?? ''}`)
       await delay(1000)
@@ -132,55 +132,82 @@ export class Machines implements Substrate {
   /** Gives every machine what vagrant/topology.json says of it; fleetmove and Node to those that use them. */
   async furnish(hosts: readonly string[], repository: string, scratch: string): Promise<void> {
     await mkdir(scratch, { recursive: true, mode: 0o700 })
-    const keys = await makeKeys(scratch)
-    const opsHash = await hashPassword('practice')
-    const packed = await pack(repository)
-    const runtime = await compressed(process.execPath)
-    await this.furnishRouter()
-    await Promise.all(
-      hosts.map(async (host) => {
-        const account = (file: string): Promise<string> => this.shell(host, `cat /etc/${file}`)
-        const [passwd, shadow, group] = await Promise.all([account('passwd'), account('shadow'), account('group')])
-        await this.putFiles(host, bootedHostFiles(host, 'eth1', keys, { passwd, shadow, group, opsHash }))
-        if (hasNode(labTopology, host)) {
-          await this.shell(host, `gzip -dc >${node}; chmod 755 ${node}`, runtime)
-          await this.shell(host, `mkdir -p ${tree}; tar -xzf - -C ${tree}`, packed)
-        }
-        await this.shell(
-          host,
-          `${bigFileScript}
-          hostname ${host}; systemctl daemon-reload; sysctl -q -p /etc/sysctl.d/99-practice.conf
-          systemctl restart systemd-networkd ssh; networkctl reload`,
-        )
-      }),
-    )
-    await rm(scratch, { recursive: true, force: true })
-  }
-
-  private async furnishRouter(): Promise<void> {
-    const router = labTopology.router
-    await this.putFiles(router, routerNetworkFiles(labTopology))
-    await this.copy(router, '/etc/practice.nft', `flush ruleset\n${routerRuleset(labTopology)}`)
-    await this.shell(router, 'sysctl -q --system; systemctl restart systemd-networkd; nft -f /etc/practice.nft')
-  }
-
-  /** Home directories of users that the account files name are theirs. */
-  private async putFiles(host: string, files: readonly HostFile[]): Promise<void> {
-    for (const { path, text, mode = 0o644, uid = 0 } of files) {
-      // Vagrant's own user is root by a file in that directory.
-      const whole = path === '/etc/sudoers' ? `${text}@includedir /etc/sudoers.d\n` : text
-      await this.copy(host, path, whole, mode)
-      const home = /^\/(?:home\/[^/]+|root)/.exec(path)?.[0]
-      if (home && path.includes('/.ssh/'))
-        await this.shell(host, `chmod 700 ${home}/.ssh; chown -R ${uid}:${uid} ${home}`)
+    try {
+      const keys = await makeKeys(scratch)
+      const opsHash = await hashPassword('practice')
+      await Promise.all([
+        this.furnishRouter(join(scratch, 'tree')),
+        ...hosts.map(async (host) => {
+          const [passwd = '', shadow = '', group = ''] = (
+            await this.shell(host, 'cat /etc/passwd; echo =; cat /etc/shadow; echo =; cat /etc/group')
+          ).split(/^=\n/m)
+          const files = bootedHostFiles(host, 'eth1', keys, { passwd, shadow, group, opsHash })
+          const packed = await packFiles(
+            join(scratch, `tree-${host}`),
+            files.map((file) => (file.path === '/etc/sudoers' ? withVagrant(file) : file)),
+            hasNode(labTopology, host) ? repository : undefined,
+          )
+          await this.shell(
+            host,
+            `tar -xzf - -C /
+            ${files.map(ownersOf).join('')}${bigFileScript}
+            hostname ${host}; systemctl daemon-reload; sysctl -q -p /etc/sysctl.d/99-practice.conf
+            systemctl restart systemd-networkd ssh; networkctl reload`,
+            packed,
+          )
+        }),
+      ])
+    } finally {
+      await rm(scratch, { recursive: true, force: true })
     }
+  }
+
+  private async furnishRouter(scratch: string): Promise<void> {
+    const { router } = labTopology
+    const rules = { path: '/etc/practice.nft', text: `flush ruleset\n${routerRuleset(labTopology)}` }
+    await this.shell(
+      router,
+      'tar -xzf - -C / && sysctl -q --system; systemctl restart systemd-networkd; nft -f /etc/practice.nft',
+      await packFiles(scratch, [...routerNetworkFiles(labTopology), rules]),
+    )
   }
 }
 
-const pack = async (repository: string): Promise<Buffer> =>
-  outputOf('tar', ['-C', repository, '-czf', '-', 'dist', 'test/load', 'test/e2e/fixtures', 'package.json'])
+/** Vagrant's own user is root by a file in that directory. */
+const withVagrant = (sudoers: HostFile): HostFile => ({
+  ...sudoers,
+  text: `${sudoers.text}@includedir /etc/sudoers.d\n`,
+})
 
-const compressed = (file: string): Promise<Buffer> => outputOf('gzip', ['-1', '-c', file])
+/** Shell: home directories of users that the account files name are theirs. */
+function ownersOf({ path, uid = 0 }: HostFile): string {
+  const home = /^\/(?:home\/[^/]+|root)(?=\/\.ssh\/)/.exec(path)?.[0]
+  return home ? `chmod 700 ${home}/.ssh; chown -R ${uid}:${uid} ${home}\n` : ''
+}
+
+/**
+ * One archive, since every command costs an emulated processor a second: a host's files, without the directories,
+ * which stay as they are where there are some.
+ * @param directory is made for it
+ * @param repository whose dist/ and load program, and Node, are put in, too
+ */
+async function packFiles(directory: string, files: readonly HostFile[], repository?: string): Promise<Buffer> {
+  await writeBelow(
+    directory,
+    files.map(({ path, text, mode }) => ({ path, text, ...(mode === undefined ? {} : { mode }) })),
+  )
+  const more = ['dist', 'test/load', 'test/e2e/fixtures', 'package.json']
+  const script = `set -eu
+    if [ "$2" ]; then
+      mkdir -p "$1${tree}" "$1${dirname(node)}"
+      tar -C "$2" -cf - ${more.join(' ')} | tar -C "$1${tree}" -xf -
+      cp "$3" "$1${node}"; chmod 755 "$1${node}"
+    fi
+    cd "$1"
+    find . ! -type d -print0 |
+      tar --null --no-recursion --numeric-owner --owner=0 --group=0 --use-compress-program='gzip -1' -cf - -T -`
+  return outputOf('sh', ['-c', script, 'sh', directory, repository ?? '', process.execPath])
+}
 
 function outputOf(command: string, args: readonly string[]): Promise<Buffer> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
