@@ -1,22 +1,20 @@
 /** Virtual machines by Vagrant, spoken to through `vagrant ssh-config` alone, so that any provider will do. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { collect, type ExecOptions, type ExecResult } from '../../cli/lab/exec.js'
-import type { HostFile } from '../../cli/lab/host-files.js'
 import { cutCommands, routerRuleset } from '../../cli/lab/network.js'
 import { hashPassword, makeKeys } from '../../cli/lab/secrets.js'
 import { hasNode, labTopology } from '../../cli/lab/topology.js'
 import { captureBy } from '../capture.js'
-import { bigFileScript, bootedHostFiles, writeBelow } from '../host-set-up.js'
+import { bigFileScript, bootedHostFiles } from '../host-set-up.js'
 import type { Substrate } from '../substrate.js'
 import { type Place, runAt } from './libvirt-by-hand.js'
+import { node, ownersOf, packFiles, tree, withVagrant } from './pack-files.js'
 import { routerNetworkFiles } from './router.js'
 
-export const node = '/usr/local/bin/node'
-export const tree = '/opt/fleetmove'
 const sshSeconds = 900
 /** A signal's way to a host that serves; far less than it takes ssh to give a silent one up. */
 const killSeconds = 60
@@ -78,7 +76,12 @@ export class Machines implements Substrate {
   }
 
   exec(host: string, argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return collect(this.spawn(host, argv), { timeoutMs: 300_000 * this.patience, ...options, host, what: argv.join(' ') })
+    return collect(this.spawn(host, argv), {
+      timeoutMs: 300_000 * this.patience,
+      ...options,
+      host,
+      what: argv.join(' '),
+    })
   }
 
   async shell(host: string, script: string, input?: string | Buffer): Promise<string> {
@@ -171,54 +174,6 @@ export class Machines implements Substrate {
       await packFiles(scratch, [...routerNetworkFiles(labTopology), rules]),
     )
   }
-}
-
-/** Vagrant's own user is root by a file in that directory. */
-const withVagrant = (sudoers: HostFile): HostFile => ({
-  ...sudoers,
-  text: `${sudoers.text}@includedir /etc/sudoers.d\n`,
-})
-
-/** Shell: home directories of users that the account files name are theirs. */
-function ownersOf({ path, uid = 0 }: HostFile): string {
-  const home = /^\/(?:home\/[^/]+|root)(?=\/\.ssh\/)/.exec(path)?.[0]
-  return home ? `chmod 700 ${home}/.ssh; chown -R ${uid}:${uid} ${home}\n` : ''
-}
-
-/**
- * One archive, since every command costs an emulated processor a second: a host's files, without the directories,
- * which stay as they are where there are some.
- * @param directory is made for it
- * @param repository whose dist/ and load program, and Node, are put in, too
- */
-async function packFiles(directory: string, files: readonly HostFile[], repository?: string): Promise<Buffer> {
-  await writeBelow(
-    directory,
-    files.map(({ path, text, mode }) => ({ path, text, ...(mode === undefined ? {} : { mode }) })),
-  )
-  const more = ['dist', 'test/load', 'test/e2e/fixtures', 'package.json']
-  const script = `set -eu
-    if [ "$2" ]; then
-      mkdir -p "$1${tree}" "$1${dirname(node)}"
-      tar -C "$2" -cf - ${more.join(' ')} | tar -C "$1${tree}" -xf -
-      cp "$3" "$1${node}"; chmod 755 "$1${node}"
-    fi
-    cd "$1"
-    find . ! -type d -print0 |
-      tar --null --no-recursion --numeric-owner --owner=0 --group=0 --use-compress-program='gzip -1' -cf - -T -`
-  return outputOf('sh', ['-c', script, 'sh', directory, repository ?? '', process.execPath])
-}
-
-function outputOf(command: string, args: readonly string[]): Promise<Buffer> {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  const chunks: Buffer[] = []
-  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code) =>
-      code === 0 ? resolve(Buffer.concat(chunks)) : reject(new Error(`${command}: ${code}`)),
-    )
-  })
 }
 
 /** Writes what `vagrant ssh-config` says to a file, with errors shown, one connection kept a host, and retries at boot. */
