@@ -34,7 +34,8 @@ export function vagrantMaker(repository: string, hosts: readonly string[], keep:
   const env: Record<string, string> = { FLEETMOVE_HOSTS: hosts.join(','), VAGRANT_CWD: directory }
   const vagrant = async (words: string[], timeoutMs = upMs): Promise<string> => {
     const { code, stdout, stderr } = await runAt(place, ['vagrant', ...words], env, timeoutMs)
-    if (code !== 0) throw new Error(`vagrant ${words.join(' ')}: ${(stderr || stdout).trim().slice(-1500)}`)
+    const said = `${stdout.slice(-1500)}\n${stderr.slice(-1500)}`.trim()
+    if (code !== 0) throw new Error(`vagrant ${words.join(' ')}: exit code ${code}: ${said}`)
     return stdout
   }
   return {
