@@ -10,7 +10,7 @@ import type { SubstrateMaker } from '../substrate.js'
 import { libvirtByHand, machineItself, type Place, runAt } from './libvirt-by-hand.js'
 import { Machines, writeSshConfig } from './machines.js'
 
-/** Emulated processors: five machines take two minutes on a quiet machine, and half an hour on one with 15 times its work. */
+/** Emulated processors: four machines have taken 94 s on a quiet machine; on a busy one, five weren't up after half an hour. */
 const upMs = 5_400_000
 /** Otherwise Vagrant destroys a machine that is late, and the second call begins it anew. */
 const up = ['up', '--no-destroy-on-error']
