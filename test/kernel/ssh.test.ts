@@ -519,7 +519,7 @@ suite('ssh against a real sshd', () => {
           hostname: execFileSync('uname', ['-n'], { encoding: 'utf8' }).trim(),
         })
         expect(facts.nft.concatMap.available).toBe('yes')
-        expect(facts.installed).toEqual({ directory: false, socket: false, runningAgent: '' })
+        expect(facts.installed).toEqual({ directory: false, socket: false, runningAgent: '', runningRuntime: '' })
         expect(Math.abs(facts.clockMs - Date.now())).toBeLessThan(60_000)
       }
       expect(plain.facts.uid).toBe(2002)
@@ -544,6 +544,7 @@ suite('ssh against a real sshd', () => {
         directory: true,
         socket: true,
         runningAgent: /agent-([0-9a-f]{16})/.exec(first.installed.agent)?.[1],
+        runningRuntime: expect.stringMatching(/^[0-9a-f]{16}$/),
       })
 
       server.inside('sh', '-c', `echo // >>${first.installed.agent}`)
