@@ -136,8 +136,8 @@ inOwnNamespace(__filename, () => {
       process.stderr.write(
         `measured: observe ${before.toFixed(1)} ms, with 10,000 map elements ${after.toFixed(1)} ms\n`,
       )
-      // A listing that reads them takes about ten times as long.
-      expect(after).toBeLessThan(before * 3 + 15)
+      // A listing that reads and parses them all took seconds on a busy machine, where counting them took 64 ms.
+      expect(after).toBeLessThan(before * 3 + 500)
     })
   })
 
