@@ -10,6 +10,7 @@ import type { Desired } from './plan/desired.js'
 import { difference, type Found, stillFound } from './plan/difference.js'
 import { readdressed } from './plan/readdressed.js'
 import { sysctlKeys } from './plan/sysctls.js'
+import type { Seen } from './services-only.js'
 
 /** The spec of a host on which nothing of ours should stand; addresses that have moved for good stay. */
 export const nothing = (spec: HostSpec | null): HostSpec => ({
@@ -27,6 +28,7 @@ function settledOf(spec: HostSpec | null): Pick<HostSpec, 'addresses'> {
 }
 
 export interface Plan {
+  observed: Observed
   steps: Step[]
   desired: Desired
   found: Found
@@ -41,7 +43,7 @@ export async function plan(
 ): Promise<Plan> {
   const observed = await observeAll(kernel)
   const desired = derive(spec, observed, found, measured)
-  return { desired, ...difference(desired, observed, found) }
+  return { observed, desired, ...difference(desired, observed, found) }
 }
 
 /** Which keys matter depends on which links there are. */
@@ -53,7 +55,7 @@ export async function observeAll(kernel: Kernel): Promise<Observed> {
  * Makes the kernel match the spec.
  * @param keep called with what must be on disk before the kernel changes, and again when it's over.
  * @param before what it matched until now, as far as that is known
- * @returns the steps taken; empty when there was nothing to do.
+ * @returns the steps taken, empty when there was nothing to do; and how all stood then.
  * @throws FleetmoveError of the step that failed, or 'not-converged'. What was done until then stands.
  */
 export async function converge(
@@ -62,13 +64,15 @@ export async function converge(
   found: Found,
   keep: (found: Found) => Promise<void>,
   before: HostSpec | null = null,
-): Promise<Step[]> {
+): Promise<{ steps: Step[]; seen: Seen }> {
   const first = await plan(kernel, spec, found)
   first.steps.push(...readdressed(before, spec, first.steps))
+  let { observed } = first
   if (first.steps.length > 0) {
     await keep(first.found)
     for (const step of first.steps) await kernel.perform(step)
     const second = await plan(kernel, spec, first.found)
+    observed = second.observed
     if (second.steps.length > 0) {
       throw new FleetmoveError('not-converged', {
         message: `after all steps these remain: ${second.steps.map(describeStep).join('; ')}`,
@@ -76,6 +80,7 @@ export async function converge(
       })
     }
   }
-  await keep(stillFound(first.found, first.desired))
-  return first.steps
+  const kept = stillFound(first.found, first.desired)
+  await keep(kept)
+  return { steps: first.steps, seen: { observed, found: kept } }
 }

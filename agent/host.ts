@@ -14,6 +14,7 @@ import type { Ledger } from './ledger.js'
 import { derive } from './plan/derive.js'
 import type { Found } from './plan/difference.js'
 import { type Foreseen, foresee } from './plan/foresee.js'
+import { type Seen, servicesOnly } from './services-only.js'
 
 export interface HostEvents {
   log(message: string, detail?: Record<string, unknown>): void
@@ -45,6 +46,10 @@ export class Host {
   private timer: NodeJS.Timeout | undefined
   /** Generation of the last trial that ran out; 0: none since the start. */
   expired = 0
+  /** As the last look saw it; null once something was changed after that look. */
+  private seen: Seen | null = null
+  /** A change that had been answered for when it failed. */
+  private failed: { generation: number; error: FleetmoveError } | null = null
 
   constructor(
     private readonly kernel: Kernel,
@@ -148,6 +153,7 @@ export class Host {
       const { steps, found, desired } = await plan(this.kernel, this.spec, this.ledger.current.found, this.measured)
       this.silent = desired.firewall.some(({ place }) => place.by === 'iptables' && !place.command.endsWith('-nft'))
       const due = steps.filter((step) => !leave(step))
+      if (steps.length > 0) this.seen = null
       if (due.length > 0) await this.keep(found)
       for (const step of due) {
         before(step)
@@ -160,42 +166,77 @@ export class Host {
 
   /**
    * Applies a spec on trial.
+   * @param options `soon`: clients wait for it. Where only services change it resolves when the steps are taken;
+   *   the looks follow, everything else waits for them, and `confirm` throws what this would have thrown
    * @throws FleetmoveError 'stale' or 'conflict' with nothing changed, 'rolled-back' when a step failed and everything was undone.
    */
-  apply(spec: HostSpec, confirmWithinMs: number): Promise<Step[]> {
-    return this.alone(async () => {
-      this.check(spec)
-      if (isDeepStrictEqual(this.ledger.current.confirmed, spec) && this.ledger.current.trial === null) {
-        return this.converge(spec)
-      }
-      const before = this.spec
-      const deadline = Date.now() + confirmWithinMs
-      await this.ledger.save({
-        trial: { spec, deadline, bootId: await bootId() },
-        generation: spec.generation,
-      })
-      try {
-        const steps = await this.converge(spec, before)
-        if ((before?.services.length ?? 0) === 0 && spec.services.length > 0)
-          await this.events.dispatches?.(spec.services)
+  apply(spec: HostSpec, confirmWithinMs: number, { soon = false } = {}): Promise<Step[]> {
+    return new Promise((resolve, reject) => {
+      const answered = soon ? resolve : null
+      this.alone(() => this.applyNow(spec, confirmWithinMs, answered)).then(resolve, reject)
+    })
+  }
+
+  private async applyNow(
+    spec: HostSpec,
+    confirmWithinMs: number,
+    answer: ((steps: Step[]) => void) | null,
+  ): Promise<Step[]> {
+    this.check(spec)
+    const { confirmed, trial, found } = this.ledger.current
+    if (isDeepStrictEqual(confirmed, spec) && trial === null) return this.converge(spec)
+    const before = this.spec
+    const deadline = Date.now() + confirmWithinMs
+    await this.ledger.save({
+      trial: { spec, deadline, bootId: await bootId() },
+      generation: spec.generation,
+    })
+    try {
+      const early = answer && isDeepStrictEqual(this.seen?.found, found) ? await this.takeServices(before, spec) : []
+      if (early.length > 0) {
         this.schedule(deadline)
-        this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
-        return steps
-      } catch (cause) {
-        await this.undo(`generation ${spec.generation} failed`).catch((undoing: unknown) => {
-          throw new FleetmoveError('kernel', {
-            message: `${(cause as Error).message}; and it could not be undone: ${(undoing as Error).message}`,
-            hint: 'mend what stops it on that host, then restart fleetmove-agent there, which ends the undoing',
-            cause,
-          })
-        })
-        const why = cause instanceof FleetmoveError ? cause : undefined
-        throw new FleetmoveError('rolled-back', {
-          message: `${(cause as Error).message}; everything on this host was put back`,
-          ...(why?.hint === undefined ? {} : { hint: why.hint }),
-          cause,
-        })
+        answer?.(early)
       }
+      const steps = [...early, ...(await this.converge(spec, before))]
+      if ((before?.services.length ?? 0) === 0 && spec.services.length > 0)
+        await this.events.dispatches?.(spec.services)
+      if (early.length === 0) this.schedule(deadline)
+      this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
+      return steps
+    } catch (cause) {
+      const error = await this.putBack(spec.generation, cause)
+      this.failed = { generation: spec.generation, error }
+      throw error
+    }
+  }
+
+  /** @returns the step that was taken, or none: then the kernel isn't as it was seen, and a look tells what to do. */
+  private async takeServices(before: HostSpec | null, spec: HostSpec): Promise<Step[]> {
+    const step = this.seen && servicesOnly(before, spec, this.seen)
+    if (!step) return []
+    try {
+      await this.kernel.perform(step)
+      return [step]
+    } catch {
+      return []
+    }
+  }
+
+  private async putBack(generation: number, cause: unknown): Promise<FleetmoveError> {
+    try {
+      await this.undo(`generation ${generation} failed`)
+    } catch (undoing) {
+      return new FleetmoveError('kernel', {
+        message: `${(cause as Error).message}; and it could not be undone: ${(undoing as Error).message}`,
+        hint: 'mend what stops it on that host, then restart fleetmove-agent there, which ends the undoing',
+        cause,
+      })
+    }
+    const why = cause instanceof FleetmoveError ? cause : undefined
+    return new FleetmoveError('rolled-back', {
+      message: `${(cause as Error).message}; everything on this host was put back`,
+      ...(why?.hint === undefined ? {} : { hint: why.hint }),
+      cause,
     })
   }
 
@@ -209,6 +250,7 @@ export class Host {
         clearTimeout(this.timer)
         this.events.log('confirmed', { generation })
       } else if (confirmed?.generation !== generation) {
+        if (this.failed?.generation === generation) throw this.failed.error
         throw new FleetmoveError('rolled-back', {
           message: `generation ${generation} is no longer on trial here: it was not confirmed in time and has been undone`,
           hint: 'run the command again',
@@ -291,7 +333,8 @@ export class Host {
     // whose disk takes nothing any more, since it finds a trial whose time is over.
     const unsaved = await this.ledger.saveIfPossible({ trial: null })
     if (trial) this.expired = trial.spec.generation
-    const steps = await converge(
+    this.seen = null
+    const { steps, seen } = await converge(
       this.kernel,
       confirmed ?? nothing(this.spec),
       this.ledger.current.found,
@@ -300,6 +343,7 @@ export class Host {
       },
       trial?.spec,
     )
+    this.seen = seen
     await this.events.settled?.(confirmed)
     this.events.log('undone', { reason, steps: steps.map(describeStep), ...(unsaved && { unsaved: unsaved.message }) })
     return steps
@@ -308,7 +352,9 @@ export class Host {
   private async converge(wanted: HostSpec | null, before: HostSpec | null = null): Promise<Step[]> {
     const { found } = this.ledger.current
     const spec = wanted ?? nothing(this.spec)
-    const steps = await converge(this.kernel, spec, found, (kept) => this.keep(kept), before)
+    this.seen = null
+    const { steps, seen } = await converge(this.kernel, spec, found, (kept) => this.keep(kept), before)
+    this.seen = seen
     await this.tell(steps)
     await this.events.settled?.(spec)
     return steps

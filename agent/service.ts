@@ -112,7 +112,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
     }),
     apply: unary(async (request: wire.ApplyRequest) => {
       const within = decode('confirmWithinMs', requests.confirmWithinMs, request.confirmWithinMs)
-      const steps = await host.apply(codec.decodeHostSpec(request.spec), within)
+      const steps = await host.apply(codec.decodeHostSpec(request.spec), within, { soon: request.soon })
       return { steps: steps.map(describeStep), changed: steps.length > 0 }
     }),
     confirm: unary(async (request: wire.ConfirmRequest) => {

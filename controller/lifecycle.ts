@@ -9,7 +9,8 @@ import { agentOf, type World } from './world.js'
 
 /** A start that takes longer than this is taken for one that hangs. */
 const lifecycleMs = 120_000
-const healthMs = 30_000
+/** The longest that a service's health is waited for. */
+export const healthMs = 30_000
 
 const noLifecycle = { unit: '', container: '', start: '', stop: '', command: '' }
 
@@ -111,18 +112,21 @@ export async function awaitHealth(
     })
     if (reply.healthy) return
     throw new FleetmoveError('health', {
-      message: `${service.name} isn't healthy within ${withinMs / 1000} s: ${reply.detail}`,
+      message: `${service.name} isn't healthy within ${(withinMs / 1000).toFixed(withinMs < 10_000 ? 1 : 0)} s: ${reply.detail}`,
       hint: `look at the service on ${host}; correct health: in fleet.yaml if the check is wrong`,
       host,
     })
   }
   const checkAll = async (): Promise<void> => {
     if (health.kind !== 'tcp') return check('', 0)
-    for (const listener of service.listen) {
-      if (listener.protocol !== 'tcp') continue
-      const port = (host === service.from ? listener.oldPort : listener.newPort) ?? listener.ports.from
-      for (const pair of servicePairs(world, service)) await check(host === service.from ? pair.old : pair.new, port)
-    }
+    const side = host === service.from ? 'old' : 'new'
+    const ends = service.listen.flatMap((listener) => {
+      if (listener.protocol !== 'tcp') return []
+      const port = listener[`${side}Port`] ?? listener.ports.from
+      return servicePairs(world, service).map((pair) => ({ address: pair[side], port }))
+    })
+    // One that fails is enough to know.
+    await Promise.all(ends.map(({ address, port }) => check(address, port)))
   }
   if (quiet) await checkAll()
   else await timed(world.progress, service.name, `health on ${host}`, checkAll)

@@ -11,7 +11,7 @@ import { goDark } from './dark.js'
 import { copyData, refuseLostData } from './data.js'
 import { drain } from './drain.js'
 import { type Hold, holdService } from './hold.js'
-import { awaitHealth, runHook, runLifecycle } from './lifecycle.js'
+import { awaitHealth, healthMs, runHook, runLifecycle } from './lifecycle.js'
 import { type Moved, rolledBack, setState } from './move-state.js'
 import type { ServiceState } from './plan/host-specs.js'
 import { settle } from './settle.js'
@@ -21,6 +21,10 @@ import { agentOf, type World } from './world.js'
 
 /** Of the hold, what drain may use; the rest is for stop, the last copy and the start. */
 const drainShare = 0.5
+/** For the change by which clients are let go to the origin again, if they must be. */
+const changeMs = 1000
+/** What a start gets in any case, though a long copy has used the hold up. */
+const leastHealthMs = 5000
 
 /**
  * @returns the gap in which nobody answered as `switchMs`.
@@ -42,23 +46,19 @@ export async function recreateMove(world: World, service: Service, target: Name,
     try {
       if (!before.paused) await goDark(world, service, origin, { stage: 'moving', active: origin })
       gap.hold = await holdService(world, service)
-      // Side by side, for clients wait already.
-      const limitMs = gap.hold.remainingMs() * drainShare
-      const [paused, left] = await Promise.all([
-        pause(world, service, origin),
-        drain(world, service, origin, { atMostMs: limitMs, held: true }),
-      ])
-      undrained = left
-      // The origin's own processes aren't held, and may have come until the pause stood.
-      if (undrained === 0 && (await agentOf(world, origin).drain(service.name)).established > 0)
-        undrained = await drain(world, service, origin, { atMostMs: gap.hold.remainingMs() * drainShare, held: true })
+      const paused = await pause(world, service, origin)
+      // Not before: the origin's own processes aren't held, and come until the pause stands.
+      undrained = await drain(world, service, origin, { atMostMs: gap.hold.remainingMs() * drainShare, held: true })
       if (undrained > 0) await agentOf(world, origin).reset(service.name)
       const begun = performance.now()
       await runLifecycle(world, service, 'stop', origin)
       await copyData(world, service, origin, target, { mode: 'final', overwrite })
       gap.started = true
       await runLifecycle(world, service, 'start', target)
-      await awaitHealth(world, service, target)
+      const wayBackMs = performance.now() - begun + changeMs
+      const leftMs = Math.round(gap.hold.remainingMs() - wayBackMs)
+      const withinMs = Math.max(leastHealthMs, Math.min(healthMs, leftMs))
+      await awaitHealth(world, service, target, { quiet: false, withinMs })
       await paused.confirmed
       gapMs = await pointAndRelease(world, service, target, gap.hold, begun)
     } catch (cause) {
@@ -111,7 +111,10 @@ async function pause(world: World, service: Service, origin: Name): Promise<{ co
     applied = resolve
   })
   const state = { stage: 'moving' as const, active: origin, paused: true }
-  const confirmed = change(world, { states: new Map([[service.name, state]]), check: async () => applied() })
+  const confirmed = change(world, {
+    ...{ states: new Map([[service.name, state]]), soon: true },
+    check: async () => applied(),
+  })
   await Promise.race([standing, confirmed])
   // Whoever awaits it later is told of its failure then.
   confirmed.catch(() => {})
@@ -129,6 +132,7 @@ async function pointAndRelease(
   const end = world.progress.begin(service.name, `switch to ${target}`)
   await change(world, {
     states: new Map([[service.name, { stage: 'moving', active: target }]]),
+    soon: true,
     check: async (wanted) => {
       // Nobody waits for our proofs: both hosts point to the new one already.
       await purgeUdp(world, service)
@@ -152,7 +156,11 @@ async function goBack(world: World, service: Service, target: Name, rest: Servic
     }
     await runLifecycle(world, service, 'start', rest.active)
     await awaitHealth(world, service, rest.active)
-    await setState(world, service, rest)
+    await change(world, {
+      ...{ states: new Map([[service.name, rest]]), soon: true },
+      // Clients wait no longer than for this. Undone, they are dropped again, as if they had never been let go.
+      check: async () => gap.hold?.release(),
+    })
     await runHook(world, service, 'on_rollback', rest.active)
   } catch (cause) {
     const known = cause instanceof FleetmoveError ? cause : undefined

@@ -9,7 +9,8 @@
  */
 import { networkInterfaces } from 'node:os'
 import { type Family, familyOf } from '../../proto/model/address.js'
-import type { Conntrack, ConntrackEntry, NewConntrackEntry, TcpState, Tuple } from '../kernel/conntrack.js'
+import type { Conntrack, ConntrackEntry, NewConntrackEntry, Tuple } from '../kernel/conntrack.js'
+import type { TcpState } from '../kernel/conntrack-tcp.js'
 import {
   connectedSockets,
   listeningPorts,

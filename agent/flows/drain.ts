@@ -2,6 +2,7 @@
 import type { Ip } from '../../proto/model/address.js'
 import type { ServiceRoute, ServiceSpec } from '../../proto/model/host-spec.js'
 import { type Conntrack, type ConntrackEntry, status } from '../kernel/conntrack.js'
+import type { TcpState } from '../kernel/conntrack-tcp.js'
 import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import { hasProtocol, routeOf, routeOfSocket, wayOf } from './service-flows.js'
 
@@ -25,7 +26,7 @@ const mostClients = 20
  */
 export async function drain(conntrack: Conntrack, service: ServiceSpec): Promise<Drain> {
   const entries: ConntrackEntry[] = []
-  await conntrack.walk({}, (entry) => {
+  await conntrack.walk({ tcpStates: standing }, (entry) => {
     const action = stands(entry) ? routeOf(service, entry)?.action : undefined
     if (action && (entry.protocol === 'tcp' || staysHere(action))) entries.push(entry)
   })
@@ -95,10 +96,9 @@ const staysHere = ({ kind }: ServiceRoute['action']): boolean => kind === 'serve
  * Half-closed connections still carry data one way, but their end is under way and bounded by timeouts. One
  * that is being opened would be refused if its server stopped now.
  */
-const stands = (entry: ConntrackEntry): boolean =>
-  entry.protocol === 'tcp'
-    ? entry.tcpState === 'established' || entry.tcpState === 'syn-received'
-    : (entry.status & status.assured) !== 0
+const standing: readonly TcpState[] = ['established', 'syn-received']
+const stands = ({ protocol, tcpState, status: bits }: ConntrackEntry): boolean =>
+  protocol === 'tcp' ? tcpState !== null && standing.includes(tcpState) : (bits & status.assured) !== 0
 
 const key = (local: Ip, localPort: number, remote: Ip, remotePort: number): string =>
   `${local} ${localPort} ${remote} ${remotePort}`

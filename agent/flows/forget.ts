@@ -64,7 +64,7 @@ export const forgetMisled = (conntrack: Conntrack, service: ServiceSpec): Promis
 
 async function forgetOpenings(conntrack: Conntrack, isDoomed: (entry: ConntrackEntry) => boolean): Promise<number> {
   const doomed: ConntrackEntry[] = []
-  await conntrack.walk({ protocol: 'tcp' }, (entry) => {
+  await conntrack.walk({ protocol: 'tcp', tcpStates: ['syn-sent'], unanswered: true }, (entry) => {
     if (isDoomed(entry)) doomed.push(entry)
   })
   return deleteAll(conntrack, doomed)

@@ -15,6 +15,7 @@ export const cta = {
   timestamp: 20,
   markMask: 21,
   filter: 25,
+  statusMask: 26,
 } as const
 /** enum ctattr_tuple, ctattr_ip, ctattr_l4proto. */
 export const tupleAttribute = { ip: 1, proto: 2, zone: 3 } as const

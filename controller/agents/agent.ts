@@ -45,7 +45,8 @@ export interface Agent {
   measurePath(request: wire.MeasurePathRequest): Promise<wire.MeasurePathReply>
   /** Changes nothing. `before`: a spec that is going to be applied first. */
   plan(spec: HostSpec, before?: HostSpec): Promise<wire.PlanReply>
-  apply(spec: HostSpec, confirmWithinMs: number): Promise<wire.ApplyReply>
+  /** `soon`: clients wait; what the host finds at its second look is told by `confirm`. */
+  apply(spec: HostSpec, confirmWithinMs: number, soon?: boolean): Promise<wire.ApplyReply>
   confirm(generation: number): Promise<void>
   revert(generation: number): Promise<string[]>
   awaitTunnel(tunnel: number, timeoutMs: number): Promise<wire.AwaitTunnelReply>

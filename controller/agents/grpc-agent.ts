@@ -127,7 +127,8 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
     measurePath: (request) => ask(AgentService.measurePath, request, request.timeoutMs + graceMs),
     plan: (spec, before) =>
       ask(AgentService.plan, { spec: encodeHostSpec(spec), before: before && encodeHostSpec(before) }),
-    apply: (spec, confirmWithinMs) => ask(AgentService.apply, { spec: encodeHostSpec(spec), confirmWithinMs }),
+    apply: (spec, confirmWithinMs, soon = false) =>
+      ask(AgentService.apply, { spec: encodeHostSpec(spec), confirmWithinMs, soon }),
     confirm: async (generation) => void (await ask(AgentService.confirm, { generation })),
     revert: async (generation) => (await ask(AgentService.revert, { generation })).steps,
     awaitTunnel: (tunnel, timeoutMs) => ask(AgentService.awaitTunnel, { tunnel, timeoutMs }, timeoutMs + graceMs),

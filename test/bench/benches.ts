@@ -4,6 +4,14 @@ import { cliBench } from './cli.js'
 import { forwardBench } from './forward.js'
 import { scaleBench } from './scale.js'
 import { setupBench } from './setup.js'
-import { switchBench } from './switch.js'
+import { recreateBench, switchBench } from './switch.js'
 
-export const benches: readonly Bench[] = [forwardBench, switchBench, scaleBench, setupBench, agentBench, cliBench]
+export const benches: readonly Bench[] = [
+  forwardBench,
+  switchBench,
+  recreateBench,
+  scaleBench,
+  setupBench,
+  agentBench,
+  cliBench,
+]

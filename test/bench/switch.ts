@@ -56,22 +56,43 @@ export const switchBench: Bench = {
     // These take longer, and differ less.
     const own = Math.max(1, Math.ceil(rounds / 5))
     const rolling = await inNetwork(options, 'rolling', (network) => moves(network, rounds, options))
-    const held = await inNetwork(options, 'recreate', (network) => moves(network, own, options))
-    const dropped = await inNetwork(options, 'recreate', async (network) => {
-      for (const host of ['old1', 'new1']) await network.shell(host, withoutQueue)
-      return moves(network, own, options)
-    })
+    const { held, dropped } = await recreate(own, options)
     const reloads = await inNetwork(options, 'rolling', (network) => reload(network, rounds, options))
     return [rollingTable(rolling, reloads), recreateTable(held, dropped, reloads)]
   },
 }
+
+export const recreateBench: Bench = {
+  name: 'recreate',
+  description: 'of `switch` the recreate service alone: held in a packet queue and by SYN drop, by turns',
+  async run(options) {
+    const { held, dropped } = await recreate(options.rounds ?? 20, options)
+    return [recreateTable(held, dropped, [])]
+  },
+}
+
+/** By turns, in two networks: what else the machine does meanwhile falls on both alike. */
+const recreate = (rounds: number, options: BenchOptions): Promise<{ held: Round[]; dropped: Round[] }> =>
+  inNetwork(options, 'recreate', (queueing) =>
+    inNetwork(options, 'recreate', async (dropping) => {
+      for (const host of ['old1', 'new1']) await dropping.shell(host, withoutQueue)
+      const [held, dropped]: [Round[], Round[]] = [[], []]
+      for (let i = 0; i < rounds; i++) {
+        held.push(...(await moves(queueing, 1, options)))
+        dropped.push(...(await moves(dropping, 1, options)))
+      }
+      return { held, dropped }
+    }),
+  )
+
+let networks = 0
 
 async function inNetwork<T>(
   { say }: BenchOptions,
   strategy: 'rolling' | 'recreate',
   work: (network: PracticeNetwork) => Promise<T>,
 ): Promise<T> {
-  const network = await PracticeNetwork.start('switch', process.cwd())
+  const network = await PracticeNetwork.start(`switch${networks++}`, process.cwd())
   try {
     say(`practice network ${network.lab.name}, strategy ${strategy}`)
     await network.fleet(fleet(strategy))
@@ -187,7 +208,7 @@ function recreateTable(held: readonly Round[], dropped: readonly Round[], reload
     rows: [
       row('fleetmove, hold in a packet queue', held),
       row('fleetmove, SYN drop', dropped),
-      row("HAProxy's reload (nothing stops)", reloads),
+      ...(reloads.length > 0 ? [row("HAProxy's reload (nothing stops)", reloads)] : []),
     ],
     notes: [
       'own gap: from the stop command to the end of the start command, as the service itself takes',

@@ -22,7 +22,8 @@ const fleet = {
     app: {
       ...{ from: 'old1', to: 'new1', listen: ['tcp/80'], strategy: 'recreate', wave: 3, hold: '20s', drain: '2s' },
       run: {
-        start: 'if [ -e /run/writes ]; then echo early >>/srv/app/orders; fi; test ! -e /run/broken && nginx',
+        start:
+          'if [ -e /run/writes ]; then echo early >>/srv/app/orders; fi; test ! -e /run/broken && { test -e /run/deaf || nginx; }',
         stop: '! pgrep -x nginx >/dev/null || { nginx -s stop; while pgrep -x nginx >/dev/null; do sleep 0.02; done; }',
       },
       data: ['/srv/app'],
@@ -85,6 +86,22 @@ withRoot('waves', () => {
     expect(Object.keys(answeredBy(reports))).toEqual(['old1'])
     expect(await stages()).toMatchObject({ app: 'forwarding' })
     expect(await practice.shell('new1', 'pgrep -x nginx || echo none')).toBe('none\n')
+  })
+
+  test('recreate: one that starts and never answers is given up while clients are still held', async () => {
+    const { app } = fleet.services
+    await practice.fleet({ ...fleet, services: { ...fleet.services, app: { ...app, hold: '8s' } } })
+    await practice.shell('new1', 'rm /run/broken && touch /run/deaf')
+    const load = await practice.load('client1', { targets: [old4, new4, old6, new6], perSecond: 20 })
+    const { stderr } = await practice.expect('advance app', 3)
+    const waited = /app stays on old1: app isn't healthy within ([\d.]+) s/.exec(stderr)?.[1]
+    expect(Number(waited)).toBeLessThan(8)
+    const reports = await load.stop()
+    expect(complaints(reports)).toEqual([])
+    expect(Object.keys(answeredBy(reports))).toEqual(['old1'])
+    expect(await stages()).toMatchObject({ app: 'forwarding' })
+    await practice.shell('new1', 'rm /run/deaf && touch /run/broken')
+    await practice.fleet(fleet)
   })
 
   test('recreate: one that has written before it failed is not run without that; rollback brings it home', async () => {

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { readArrivals, readOpened } from '../../agent/flows/arrivals.js'
 import { drain } from '../../agent/flows/drain.js'
 import { findFlow } from '../../agent/flows/find-flow.js'
+import { forgetUnanswered } from '../../agent/flows/forget.js'
 import { purgeUdp } from '../../agent/flows/purge-udp.js'
 import { tracked } from '../../agent/flows/tracked.js'
 import {
@@ -358,6 +359,30 @@ inOwnNamespace(__filename, () => {
     // By the tuple of either direction.
     expect(await conntrack.find('tcp', entry(7).reply)).toMatchObject({ ...entry(7), timeout: expect.any(Number) })
     expect(await conntrack.find('tcp', { ...entry(7).reply, sourcePort: 81 })).toBeUndefined()
+  })
+
+  test('openings that nobody has answered are found among many, and forgotten', async () => {
+    const open = (port: number, ...more: string[]): void => {
+      const flow = ['-p', 'tcp', '-s', client, '-d', own, '--sport', String(port), '--dport', '80']
+      execFileSync('conntrack', ['-I', ...flow, '-t', '60', ...more], { stdio: 'ignore' })
+    }
+    open(33_000, '--state', 'SYN_SENT')
+    open(33_001, '--state', 'SYN_RECV', '-u', 'SEEN_REPLY')
+    const ports = async (filter: ConntrackFilter): Promise<number[]> =>
+      (await collect(conntrack, filter)).map(({ original }) => original.sourcePort).filter((port) => port >= 33_000)
+    const unanswered: ConntrackFilter = { protocol: 'tcp', tcpStates: ['syn-sent'], unanswered: true }
+    expect(await ports(unanswered)).toEqual([33_000])
+    expect(await ports({ unanswered: true })).toEqual([33_000])
+    expect(await ports({ tcpStates: ['syn-received'] })).toEqual([33_001])
+    let read = 0
+    const begun = performance.now()
+    await conntrack.walk({}, () => void read++)
+    const all = performance.now() - begun
+    await conntrack.walk(unanswered, () => {})
+    const figures = `${read} entries ${all.toFixed(1)} ms, of them the unanswered ${(performance.now() - begun - all).toFixed(1)} ms`
+    process.stderr.write(`measured: ${figures}\n`)
+    expect(await forgetUnanswered(conntrack, web)).toBe(1)
+    expect([await ports(unanswered), await ports({ tcpStates: ['syn-received'] })]).toEqual([[], [33_001]])
   })
 
   test('100,000 entries: the event loop runs on', async () => {

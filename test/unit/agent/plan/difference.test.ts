@@ -37,9 +37,10 @@ class Subject {
     this.kernel = new FakeKernel(options)
   }
   async become(wanted: HostSpec): Promise<Step[]> {
-    return converge(this.kernel, wanted, this.found, async (found) => {
+    const { steps } = await converge(this.kernel, wanted, this.found, async (found) => {
       this.found = found
     })
+    return steps
   }
   plan = async (wanted: HostSpec): Promise<Step[]> => (await plan(this.kernel, wanted, this.found)).steps
   state = async () => this.kernel.observe([...sysctlKeys(await this.kernel.observe([])), ...globals])

@@ -44,7 +44,7 @@ test('each change is planned as it will be made when those before it stand', asy
       const foreseen = foresee(await observeAll(kernel), {}, specs)
       let found: Found = {}
       for (const [i, wanted] of specs.entries()) {
-        const made = await converge(kernel, wanted, found, async (kept) => {
+        const { steps: made } = await converge(kernel, wanted, found, async (kept) => {
           found = kept
         })
         // A kernel lists what is there in an order of its own, and takes it down in that one.

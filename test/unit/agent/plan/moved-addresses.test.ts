@@ -33,10 +33,12 @@ class Host {
       ],
     })
   }
-  become = (wanted: HostSpec): Promise<Step[]> =>
-    converge(this.kernel, wanted, this.found, async (found) => {
+  async become(wanted: HostSpec): Promise<Step[]> {
+    const { steps } = await converge(this.kernel, wanted, this.found, async (found) => {
       this.found = found
     })
+    return steps
+  }
   async addresses(): Promise<string[]> {
     const { addresses } = await this.kernel.observe([])
     return addresses

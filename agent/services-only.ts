@@ -1,0 +1,23 @@
+/** Changes that concern services alone can be planned by what was seen last: their text replaces whatever stands. */
+import { isDeepStrictEqual } from 'node:util'
+import type { HostSpec } from '../proto/model/host-spec.js'
+import type { Observed } from './kernel/observed.js'
+import type { Step } from './kernel/step.js'
+import { derive } from './plan/derive.js'
+import { difference, type Found } from './plan/difference.js'
+import { readdressed } from './plan/readdressed.js'
+
+/** The host when all stood as it was wanted, and what the ledger remembered then. */
+export interface Seen {
+  observed: Observed
+  found: Found
+}
+
+/** The one step of such a change; null for every other change. */
+export function servicesOnly(before: HostSpec | null, spec: HostSpec, { observed, found }: Seen): Step | null {
+  const { steps, found: kept } = difference(derive(spec, observed, found), observed, found)
+  const [step] = steps
+  if (steps.length !== 1 || step?.do !== 'load-ruleset' || step.hooks) return null
+  if (readdressed(before, spec, steps).length > 0) return null
+  return isDeepStrictEqual(kept, found) ? step : null
+}
