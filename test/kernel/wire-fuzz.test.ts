@@ -7,6 +7,7 @@ import { AgentService } from '../../proto/gen/fleetmove.js'
 import { Random } from '../chaos/random.js'
 import { forward, new4, old4, service, spec } from '../unit/agent/plan/specs.js'
 import { addresses, DataHost } from './data-host.js'
+import { until } from './namespace-host.js'
 
 const program = join(__dirname, '..', '..', 'dist', 'agent', 'agent.cjs')
 const reason =
@@ -77,6 +78,8 @@ here('an agent that is sent nonsense', () => {
     await host.host.sh(`ip link add eth0 type veth peer name eth1; ip link set eth0 up; ip link set eth1 up
 ip addr add ${addresses.new.link}/24 dev eth0; ip addr add fd88::2/64 dev eth0 nodad`)
     await host.serve()
+    // The kernel finishes its own link-local addresses a second after the link is up (RFC 4862, 5.4).
+    await until('settled addresses', 10_000, async () => !(await host.host.sh('ip addr')).includes('tentative'))
     const channel = { 'grpc.default_authority': 'localhost', 'grpc.use_local_subchannel_pool': 1 }
     client = new Client(`unix:${host.socket}`, credentials.createInsecure(), channel)
   })
@@ -125,7 +128,11 @@ ip addr add ${addresses.new.link}/24 dev eth0; ip addr add fd88::2/64 dev eth0 n
     /** What a message of the call may look like; what would be lawful and change something has one fault for sure. */
     const samples: Partial<Record<keyof typeof AgentService, () => object>> = {
       plan: () => ({ spec: spoil(valid, random, 0.1) }),
-      apply: () => ({ spec: { ...(spoil(valid, random, 0.1) as object), generation: 0 }, confirmWithinMs: 1000 }),
+      apply: () => ({
+        spec: { ...(spoil(valid, random, 0.1) as object), generation: 0 },
+        confirmWithinMs: 1000,
+        soon: random.next() < 0.5,
+      }),
       confirm: () => ({ generation: generation + 7 }),
       revert: () => ({ generation: generation + 7 }),
       leave: () => ({ generation: random.pick([0, generation]) }),
@@ -154,7 +161,7 @@ ip addr add ${addresses.new.link}/24 dev eth0; ip addr add fd88::2/64 dev eth0 n
           0.3,
         ) as object,
       witness: () => spoil({ ports: [52_820], tokens: [bytes(random, 16)] }, random, 0.4) as object,
-      drain: () => ({ service: random.pick(nasty) }),
+      drain: () => ({ service: random.pick(nasty), addresses: [random.pick(nasty)] }),
       hold: () => ({ service: random.pick(nasty), maxMs: random.pick(numbers) }),
       lifecycle: () => ({
         service: random.pick(nasty),
