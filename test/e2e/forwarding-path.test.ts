@@ -66,7 +66,7 @@ nft add chain inet narrow quiet '{ type filter hook output priority 0; }'`),
     ])('is measured by up, and large transfers pass, %s', async (_how, rule) => {
       await router(rule)
       const up = await practice.must('up', '-v')
-      expect(up.stderr).toMatch(/path on UDP port 51820 MTU 1400/)
+      expect(up.stderr).toMatch(/path on UDP port 51820: MTU 1400/)
       // 60 bytes of WireGuard over IPv4.
       expect(await practice.shell('new1', 'cat /sys/class/net/fm1/mtu')).toBe('1340\n')
       await large()
