@@ -41,8 +41,8 @@ const disturbances = (rest: readonly [string, string, string][]): [string, strin
   ['our table is deleted', 'nft delete table inet fleetmove', 'nft list chain inet fleetmove fingerprint'],
   [
     'a rule is deleted in a chain that stays',
-    'nft flush chain inet fleetmove from-1',
-    'nft list chain inet fleetmove from-1 | grep "ct mark set"',
+    'nft flush chain inet fleetmove arrive-1',
+    'nft list chain inet fleetmove arrive-1 | grep "ct mark set"',
   ],
   [
     'the dispatch loses its elements',
