@@ -36,7 +36,9 @@ withRoot('two operators', () => {
     command: string
   }
   const locked = async (): Promise<Locked[]> =>
-    ((await practice.expect('status')).events.at(-1) as unknown as { locked: Locked[] }).locked
+    ((await practice.expect('status')).events.at(-1) as unknown as { locked: Locked[] }).locked.sort((a, b) =>
+      b.host.localeCompare(a.host),
+    )
 
   /** An advance in its canary, which lasts much longer than any test. */
   async function startAdvance(): Promise<ReturnType<Practice['start']>> {
