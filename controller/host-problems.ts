@@ -22,7 +22,8 @@ export function hostProblems(fleet: Fleet, sites: readonly Site[]): FleetmoveErr
     const host = fleet.hosts.get(name)
     const tunnels = links.filter(({ left, right }) => left === name || right === name).length
     if (!host || tunnels === 0) return []
-    return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels })
+    const addresses = host.addresses.map((address) => address.local ?? address.public)
+    return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels, addresses })
   })
   const apart = segmentProblems(fleet, (name) => sites.find((site) => site.name === name)?.facts)
   return [...preflight(hosts, links), ...clashes, ...apart].map(

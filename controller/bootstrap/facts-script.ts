@@ -96,6 +96,7 @@ main() {
   ip -o -4 route show default 2>/dev/null | each route4
   ip -o -6 route show default 2>/dev/null | each route6
   ip -o link show 2>/dev/null | each link
+  ip -o link show type vrf 2>/dev/null | each vrf
   # One process for all: hosts with hundreds of containers have thousands of them.
   (cd /proc/sys/net && grep -H . ipv4/conf/all/send_redirects ipv4/conf/*/forwarding ipv4/conf/*/rp_filter \
     ipv4/conf/*/route_localnet ipv6/conf/*/forwarding ipv6/conf/*/accept_ra) | each sysctl

@@ -56,6 +56,9 @@ export const parseFacts = (text: string): HostFacts | undefined => {
       ...all('route6').flatMap((line) => routeOf(6, line)),
     ],
     links: all('link').flatMap(linkOf),
+    vrfs: all('vrf')
+      .flatMap(linkOf)
+      .map(({ name }) => name),
     disk: { usrLocalKib: freeOf(all('disk'), '/usr/local'), varLibKib: freeOf(all('disk'), '/var/lib') },
     bootId: one('bootid'),
     clockMs: clockOf(one('clock')),
@@ -145,7 +148,8 @@ const routeOf = (family: 4 | 6, line: string): DefaultRoute[] => {
 /** `3: eth0@if2: <BROADCAST,…> mtu 1500 qdisc …`. */
 const linkOf = (line: string): LinkFact[] => {
   const match = /^\d+: (\S+): .* mtu (\d+)/.exec(line)
-  return match?.[1] === undefined ? [] : [{ name: bare(match[1]), mtu: Number(match[2]) }]
+  if (match?.[1] === undefined) return []
+  return [{ name: bare(match[1]), mtu: Number(match[2]), master: / master (\S+)/.exec(line)?.[1] ?? '' }]
 }
 
 /** A device's name without the lower device that ip(8) shows behind `@`. */

@@ -1,5 +1,6 @@
 /** The part of a host's facts that tells of others on its network stack: rules, marks, ports, firewalls. Pure. */
 import type { HostFacts, ListenerFact, RuleFact } from '../../proto/model/facts.js'
+import { markBits } from './mark-bits.js'
 
 /** @param all the values of a key, in the order of the lines */
 export const networkFacts = (
@@ -23,8 +24,8 @@ export const networkFacts = (
   ownedTables: ownedTables(all('nft.chain')),
 })
 
-const oneOfEach = <T extends { value: number }>(marks: readonly T[]): T[] => [
-  ...new Map([...marks].reverse().map((mark) => [mark.value, mark])).values(),
+const oneOfEach = <T extends { bits: number }>(marks: readonly T[]): T[] => [
+  ...new Map([...marks].reverse().map((mark) => [mark.bits, mark])).values(),
 ]
 
 /** `5180:	from all fwmark 0x2000000/0xfe000000 lookup 5181 proto 146` */
@@ -51,11 +52,9 @@ const listenerOf = (line: string): ListenerFact[] => {
   return [{ protocol: match[1] as 'tcp' | 'udp', port: Number(match[2]), process: match[3] ?? '' }]
 }
 
-/** `-j MARK --set-xmark VALUE/MASK`, `meta mark & MASK == VALUE`, `meta mark set mark and MASK xor VALUE`… */
-const markOf = (line: string): { value: number; text: string }[] => {
-  const behind = /mark\b(.*)/.exec(line)?.[1]?.replaceAll(/(?:\band\b|&) 0x[0-9a-f]+/g, '')
-  const value = Number(/0x[0-9a-f]+/.exec(behind ?? '')?.[0] ?? 0)
-  return value === 0 ? [] : [{ value, text: line.trim() }]
+const markOf = (line: string): { bits: number; text: string }[] => {
+  const bits = markBits(line)
+  return bits === 0 ? [] : [{ bits, text: line.trim() }]
 }
 
 /** `table inet NAME {`, `chain NAME {`, `type filter hook forward priority filter; policy drop;`. */

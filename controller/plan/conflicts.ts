@@ -1,7 +1,8 @@
 /**
- * Numbers, names and ports that others on a host use and that we need, and firewalls that can't be told to
- * let the move pass: known before anything is changed. Pure.
+ * Numbers, names and ports that others on a host use and that we need, and what on it can't live with the move:
+ * known before anything is changed. Pure.
  */
+import type { Ip } from '../../proto/model/address.js'
 import type { HostFacts } from '../../proto/model/facts.js'
 import type { Problem } from './preflight.js'
 import { probePort, tunnelPort } from './tunnel-pair.js'
@@ -13,6 +14,8 @@ export interface ConflictsInput {
   port: number
   /** How many tunnels the host is going to have. */
   tunnels: number
+  /** Of its services, as they stand on its devices. */
+  addresses: readonly Ip[]
 }
 
 /** The agent's own (agent/plan/own.ts), which the controller never sees. */
@@ -20,7 +23,7 @@ const own = { priority: 5180, firstTable: 5181, lastTable: 5243, protocol: '146'
 const ourMarks = 0xff000000
 
 /** Nothing where fleetmove stands already: there, what looks like ours is ours. */
-export function conflicts({ host, facts, port, tunnels }: ConflictsInput): Problem[] {
+export function conflicts({ host, facts, port, tunnels, addresses }: ConflictsInput): Problem[] {
   if (facts.installed.directory || facts.installed.socket) return []
   const problem = (message: string, hint: string): Problem => ({ host, message, hint })
   return [
@@ -46,13 +49,34 @@ export function conflicts({ host, facts, port, tunnels }: ConflictsInput): Probl
       ),
     ),
     ...facts.inUse.marks
-      .filter(({ value }) => isOurMark(value))
+      .filter(({ bits }) => isOurMark(bits))
       .map(({ text }) =>
         problem(
           `a firewall rule uses marks in the byte 0x${ourMarks.toString(16)}, which fleetmove needs: ${text}`,
-          'Let it use lower bits of the mark.',
+          'Let it use lower bits of the mark, and a mask that leaves the others alone.',
         ),
       ),
+    ...facts.links.flatMap(({ name }) => {
+      const owner = markingDevices.find(({ device }) => device === name)?.owner
+      if (owner === undefined) return []
+      return [
+        problem(
+          `${owner} runs here (device ${name}): its eBPF programs write the byte 0x${ourMarks.toString(16)} of packets' marks, which fleetmove needs, where no firewall shows it`,
+          'Move services from or to a host that is no node of that cluster.',
+        ),
+      ]
+    }),
+    ...addresses.flatMap((address) => {
+      const device = facts.addresses.find((each) => each.address === address)?.device
+      const vrf = vrfOf(facts, device)
+      if (vrf === undefined) return []
+      return [
+        problem(
+          `${address} is in the VRF ${vrf} (device ${device}): packets out of the tunnel, which is in none, can't reach it`,
+          'Move the service by an address outside of VRFs, or take the device out of it for the time of the move.',
+        ),
+      ]
+    }),
     ...portsOf(port, tunnels).flatMap(({ protocol, number, what }) => {
       const taken = facts.inUse.listeners.find((each) => each.protocol === protocol && each.port === number)
       if (!taken) return []
@@ -88,6 +112,20 @@ export function conflicts({ host, facts, port, tunnels }: ConflictsInput): Probl
       ),
     ),
   ]
+}
+
+/** Cilium: identities in bits 16 to 31 (its linux_defaults/mark.go); Calico with eBPF: bits 20 and up. */
+const markingDevices = [
+  { device: 'cilium_host', owner: 'Cilium' },
+  { device: 'bpfin.cali', owner: 'Calico with eBPF' },
+  { device: 'bpfnatin', owner: 'Calico with eBPF' },
+] as const
+
+/** The VRF that a device is or belongs to, perhaps through a bridge or a bond. */
+function vrfOf(facts: HostFacts, device: string | undefined): string | undefined {
+  if (device === undefined || facts.vrfs.includes(device)) return device
+  const master = facts.links.find(({ name }) => name === device)?.master
+  return master ? vrfOf(facts, master) : undefined
 }
 
 const isOurMark = (mark: number): boolean => (mark & ourMarks) !== 0

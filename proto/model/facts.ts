@@ -54,6 +54,8 @@ export interface DefaultRoute {
 export interface LinkFact {
   name: string
   mtu: number
+  /** The bridge, bond or VRF that it is part of; '' for none. */
+  master: string
 }
 
 /** A routing rule: `ip rule`. */
@@ -113,6 +115,8 @@ export interface HostFacts {
   addresses: HostAddress[]
   defaultRoutes: DefaultRoute[]
   links: LinkFact[]
+  /** Devices that are VRFs (ip-vrf(8)). */
+  vrfs: string[]
   /** Free for root, in KiB; undefined where df says nothing. */
   disk: { usrLocalKib: number | undefined; varLibKib: number | undefined }
   bootId: string
@@ -126,8 +130,8 @@ export interface HostFacts {
     /** Of the routing tables that ours are among, those that have routes: one of each, as ip(8) shows it. */
     routes: string[]
     listeners: ListenerFact[]
-    /** Rules of firewalls that set or match a mark, with its value. */
-    marks: { value: number; text: string }[]
+    /** Rules of firewalls that have to do with marks: one of each set of bits that are written or looked for. */
+    marks: { bits: number; text: string }[]
     /** `inet NAME` */
     nftTables: string[]
   }

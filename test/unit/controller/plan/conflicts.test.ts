@@ -2,11 +2,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseFacts } from '../../../../controller/bootstrap/parse-facts.js'
 import { conflicts } from '../../../../controller/plan/conflicts.js'
+import type { Ip } from '../../../../proto/model/address.js'
 
 const clean = readFileSync(join(__dirname, '../bootstrap/facts/debian-12-root.txt'), 'utf8')
-const judge = (lines: string[] = [], change: { tunnels?: number } = {}): string[] => {
+const addresses = ['203.0.113.10', '2001:db8:a::10'] as Ip[]
+const judge = (lines: string[] = []): string[] => {
   const facts = parseFacts(`${lines.join('\n')}\n${clean}`)!
-  return conflicts({ host: 'old', facts, port: 51820, tunnels: 1, ...change }).map(
+  return conflicts({ host: 'old', facts, port: 51820, tunnels: 1, addresses }).map(
     ({ message, hint }) => `${message} | ${hint}`,
   )
 }
@@ -48,6 +50,22 @@ it.each([
   expect(more).toEqual([])
   expect(found).toContain(message)
   expect(found).toContain(hint)
+})
+
+it('an address in a VRF is refused, also where its device is part of a bond there; a VRF for other devices is not', () => {
+  const link = (name: string, master = ''): string =>
+    `link\t9: ${name}: <BROADCAST> mtu 1500 qdisc noqueue${master && ` master ${master}`} state UP`
+  const vrf = 'vrf\t8: blue: <NOARP,MASTER,UP> mtu 65575 qdisc noqueue state UP'
+  expect(judge([vrf, link('eth0', 'bond0'), link('bond0', 'blue')])).toEqual(
+    addresses.map((address) => expect.stringContaining(`${address} is in the VRF blue (device eth0)`)),
+  )
+  expect(judge([vrf, link('eth0', 'br0'), link('br0'), link('eth1', 'blue')])).toEqual([])
+})
+
+it.each(['cilium_host', 'bpfin.cali'])('what marks packets out of sight is known by its device %s', (name) => {
+  expect(judge([`link\t9: ${name}@other: <BROADCAST> mtu 1500 qdisc noqueue`])).toEqual([
+    expect.stringContaining(`(device ${name})`),
+  ])
 })
 
 it('says nothing of what is ours', () => {

@@ -13,7 +13,7 @@ test('what changes by itself decides nothing', () => {
       conntrack: { count: 99, max: 100 },
       disk: { usrLocalKib: 1, varLibKib: 1 },
       bootId: 'another',
-      links: [...facts.links, { name: 'veth1234567', mtu: 1500 }],
+      links: [...facts.links, { name: 'veth1234567', mtu: 1500, master: '' }],
       addresses: [...facts.addresses, { device: 'docker0', address: '172.17.0.1', prefix: 16, scope: 'global' }],
       sysctls: { ...facts.sysctls, 'net.ipv4.conf.veth1234567.forwarding': '1' },
     }),
