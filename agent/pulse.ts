@@ -1,18 +1,19 @@
 /** What `watch` asks every second: figures that change quickly, and nothing that costs much to find. */
 import type * as wire from '../proto/gen/fleetmove.js'
 import type { ServiceSpec } from '../proto/model/host-spec.js'
+import type { KnownAges } from './flows/ages.js'
 import { readOpened } from './flows/arrivals.js'
 import { drain } from './flows/drain.js'
 import { establishedForwarded } from './flows/forwarded.js'
 import type { Host } from './host.js'
 import type { Conntrack } from './kernel/conntrack.js'
+import type { Upkeep } from './status.js'
 import { measureLoss } from './tunnel-loss.js'
-import type { TunnelWatch } from './tunnel-watch.js'
 
 export async function pulse(
   host: Host,
   conntrack: Conntrack,
-  watched: Pick<TunnelWatch, 'silence' | 'silent'>,
+  { tunnels: watched, ages }: Pick<Upkeep, 'tunnels' | 'ages'>,
 ): Promise<wire.PulseReply> {
   const spec = host.spec
   if (!spec) return { atMs: Date.now(), tunnels: [], services: [] }
@@ -35,6 +36,7 @@ export async function pulse(
     tunnels,
     services: await Promise.all(
       spec.services.map(async (service) => ({
+        ...(await standingHere(conntrack, service, ages)),
         name: service.name,
         stage: service.stage,
         active: service.active,
@@ -43,13 +45,18 @@ export async function pulse(
         forwarded: opened.get(service.name)?.forwarded ?? 0,
         served: opened.get(service.name)?.served ?? 0,
         establishedForwarded: established.get(service.name) ?? 0,
-        standing: await standingHere(conntrack, service),
       })),
     ),
   }
 }
 
 /** A look through all of connection tracking, so only while somebody waits for it. */
-export async function standingHere(conntrack: Conntrack, service: ServiceSpec): Promise<number> {
-  return service.stage === 'moving' ? (await drain(conntrack, service)).answered : 0
+export async function standingHere(
+  conntrack: Conntrack,
+  service: ServiceSpec,
+  ages: KnownAges,
+): Promise<Pick<wire.ServiceStatus, 'standing' | 'standingClients' | 'oldest'>> {
+  if (service.stage !== 'moving') return { standing: 0, standingClients: [], oldest: undefined }
+  const { answered, clients, oldest } = await drain(conntrack, service, ages)
+  return { standing: answered, standingClients: clients, oldest }
 }

@@ -6,6 +6,7 @@ import { AgentService } from '../proto/gen/fleetmove.js'
 import { ConnectionLog } from './connections/supervise.js'
 import { clearTrace } from './explain/traces.js'
 import { adopt } from './flows/adopt.js'
+import { KnownAges } from './flows/ages.js'
 import { readOpened } from './flows/arrivals.js'
 import { awaitRenumbered, forgetGhosts, forgetMarked } from './flows/forget.js'
 import { forgetClosed } from './flows/forget-closed.js'
@@ -48,7 +49,10 @@ export async function serve(): Promise<number> {
   const kernel = linuxKernel()
   const conntrack = openConntrack()
   const connections = new ConnectionLog()
-  const metrics = new MetricsPublisher(async () => (host.spec ? exposition(await figures(conntrack, host.spec)) : ''))
+  const ages = new KnownAges()
+  const metrics = new MetricsPublisher(async () =>
+    host.spec ? exposition(await figures(conntrack, host.spec, ages)) : '',
+  )
   const host: Host = new Host(kernel, await Ledger.open(ledgerPath), {
     log,
     tracks: async () => log('connections adopted', { ...(await adopt(conntrack)) }),
@@ -103,7 +107,7 @@ export async function serve(): Promise<number> {
   server.addService(
     AgentService,
     guarded(
-      agentService(host, { reconciler, watch, lock, history, logs: [connections, metrics], tunnels, room }, () =>
+      agentService(host, { reconciler, watch, lock, history, logs: [connections, metrics], tunnels, room, ages }, () =>
         leave(),
       ),
       lock,

@@ -129,7 +129,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
     status: unary(async (request: wire.StatusRequest) =>
       status(host, conntrack, upkeep, decode('status', requests.status, request).maxArrivals),
     ),
-    pulse: unary(async () => pulse(host, conntrack, upkeep.tunnels)),
+    pulse: unary(async () => pulse(host, conntrack, upkeep)),
     history: unary(async () => {
       await upkeep.history.sample()
       const rows = upkeep.history.rows.map(({ service, from, to, forwarded, served }) => ({
@@ -170,8 +170,8 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       const { addresses } = decode('drain', requests.drain, request)
       const service = serviceOf(host, request)
       const routes = service.routes.filter(({ address }) => addresses.length === 0 || addresses.includes(address))
-      const { answered, clients } = await drain(conntrack, { ...service, routes })
-      return { established: answered, clients }
+      const { answered, clients, oldest } = await drain(conntrack, { ...service, routes }, upkeep.ages)
+      return { established: answered, clients, oldest }
     }),
     trace: streaming(async (request: wire.TraceRequest, send: (event: wire.TraceEvent) => void, signal) => {
       const query = decode('trace', requests.trace, request)

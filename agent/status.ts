@@ -1,6 +1,7 @@
 /** What the host knows of its tunnels, services and clients now. */
 import type * as wire from '../proto/gen/fleetmove.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
+import type { KnownAges } from './flows/ages.js'
 import { readArrivals, readCounters, readOpened } from './flows/arrivals.js'
 import { establishedForwarded } from './flows/forwarded.js'
 import { tracked } from './flows/tracked.js'
@@ -29,6 +30,7 @@ export interface Upkeep {
   logs: readonly { readonly problem: string | undefined }[]
   tunnels: Pick<TunnelWatch, 'silence' | 'silent' | 'fits'>
   room: Pick<Room, 'shedding'>
+  ages: KnownAges
 }
 
 /** Rates are told of so long a time. */
@@ -38,7 +40,7 @@ const recentMs = 60_000
 export async function status(
   host: Host,
   conntrack: Conntrack,
-  { reconciler, watch, lock, history, logs, tunnels: watched, room }: Upkeep,
+  { reconciler, watch, lock, history, logs, tunnels: watched, room, ages }: Upkeep,
   maxArrivals: number,
 ): Promise<wire.StatusReply> {
   const spec = host.spec
@@ -64,7 +66,7 @@ export async function status(
   const recent = history.recent(opened, recentMs)
   const standing = new Map(
     await Promise.all(
-      spec.services.map(async (service) => [service.name, await standingHere(conntrack, service)] as const),
+      spec.services.map(async (service) => [service.name, await standingHere(conntrack, service, ages)] as const),
     ),
   )
   return {
@@ -72,6 +74,7 @@ export async function status(
     services: spec.services.map((service) => {
       const own = arrivals.filter((arrival) => belongs(service, arrival))
       return {
+        ...standing.get(service.name)!,
         name: service.name,
         forwarded: opened.get(service.name)?.forwarded ?? 0,
         served: opened.get(service.name)?.served ?? 0,
@@ -81,7 +84,6 @@ export async function status(
         recentForwarded: recent.counts.get(service.name)?.forwarded ?? 0,
         recentServed: recent.counts.get(service.name)?.served ?? 0,
         recentMs: recent.ms,
-        standing: standing.get(service.name) ?? 0,
       }
     }),
     drift: drift.map(describeStep),

@@ -2,6 +2,7 @@
 import type { Ip } from '../proto/model/address.js'
 import type { Name } from '../proto/model/names.js'
 import type { Service } from './config/fleet.js'
+import { drainText } from './plan/drain-text.js'
 import { agentOf, type World } from './world.js'
 
 const pollMs = 500
@@ -37,20 +38,21 @@ export async function drain(
   }
   for (;;) {
     const asked = performance.now()
-    const { established, clients } = await agent.drain(service.name, addresses)
+    const found = await agent.drain(service.name, addresses)
+    const { established, clients, oldest = null } = found
     if (established === 0) {
-      end('nobody left')
+      end('nobody left', { established })
       return over(0)
     }
-    const top = clients.slice(0, 3).map(({ client, connections }) => `${client} (${connections})`)
     if (Date.now() >= deadline) {
-      end(`${established} left after ${(limitMs / 1000).toFixed(0)} s: ${top.join(', ')}`)
+      end(`${established} left after ${(limitMs / 1000).toFixed(0)} s: ${drainText(found)}`, {
+        ...{ established, clients, oldest },
+      })
       return over(established)
     }
     const remainingMs = deadline - Date.now()
-    end.update(`${established} connections, ${Math.ceil(remainingMs / 1000)} s left: ${top.join(', ')}`, {
-      established,
-      remainingMs,
+    end.update(`${established} connections, ${Math.ceil(remainingMs / 1000)} s left: ${drainText(found)}`, {
+      ...{ established, remainingMs, clients, oldest },
     })
     // A host with very many connections takes its time to count them, and has other things to do.
     const pauseMs = held ? Math.max(heldPollMs, 2 * (performance.now() - asked)) : pollMs

@@ -1,12 +1,15 @@
 /** Something that is under way. Called, it ends, with a word on how. */
 export interface Running {
-  (result?: string): void
+  (result?: string, figures?: Figures): void
   /**
    * How far it is; may be called as often as it changes.
    * @param figures the same for programs, e.g. `{ bytes: 4096, bytesPerSecond: 1024, remainingMs: 2000 }`
    */
-  update(text: string, figures?: Readonly<Record<string, number>>): void
+  update(text: string, figures?: Figures): void
 }
+
+/** What `--json` shows beside the text. */
+export type Figures = Readonly<Record<string, unknown>>
 
 /** What a use case tells while it works; the CLI decides how it looks. */
 export interface Progress {

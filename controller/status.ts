@@ -4,6 +4,7 @@ import type { Stage } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { inParallel } from './in-parallel.js'
 import { type JournalEntry, lastStage, readJournal } from './journal.js'
+import type { OldestConnection } from './plan/drain-text.js'
 import { type IngressRates, ingressRates } from './rates.js'
 import { selectServices } from './select-services.js'
 import { type Context, withWorld } from './world.js'
@@ -48,6 +49,9 @@ export interface ServiceLine extends IngressRates {
   served: number
   /** Open on the host that new clients don't reach any more: what a drain waits for. */
   standing: number
+  /** Of those: who they are, the most connections first, and the one that has stood longest. */
+  standingClients: { client: string; connections: number }[]
+  oldest: OldestConnection | null
   /** Open now, by the forwarding host's address. */
   established: number
   clientsByForwarder: number
@@ -90,6 +94,7 @@ export function status(
       const forwarder = active === service.from ? service.to : service.from
       const finalized = stage === 'planned' && lastStage(entries, service.name) === 'finalized'
       const of = (host: Name) => replies.get(host)?.services.find((each) => each.name === service.name)
+      const left = of(paused ? active : forwarder)
       return {
         name: service.name,
         stage: finalized ? 'finalized' : stage,
@@ -101,7 +106,9 @@ export function status(
         forwarded: of(forwarder)?.forwarded ?? 0,
         served: of(active)?.served ?? 0,
         ...ingressRates(of(service.from), of(service.to)),
-        standing: of(paused ? active : forwarder)?.standing ?? 0,
+        standing: left?.standing ?? 0,
+        standingClients: left?.standingClients ?? [],
+        oldest: left?.oldest ?? null,
         established: of(forwarder)?.establishedForwarded ?? 0,
         clientsByForwarder: of(forwarder)?.arrivalsTotal ?? 0,
         arrivals: of(forwarder)?.arrivals ?? [],

@@ -4,6 +4,7 @@ import type { Stage } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { type HostState, WatchedHost } from './host-watch.js'
 import { type JournalEntry, lastStage, readJournal } from './journal.js'
+import type { OldestConnection } from './plan/drain-text.js'
 import { pairKey } from './plan/tunnel-pair.js'
 import { oldShare } from './rates.js'
 import { selectServices } from './select-services.js'
@@ -36,6 +37,8 @@ export interface WatchedService extends Pick<ServiceLine, 'name' | 'from' | 'to'
   established: number
   /** Open on the host that new clients don't reach any more. */
   standing: number
+  /** Of those. */
+  oldest: OldestConnection | null
 }
 
 export interface WatchedTunnel {
@@ -159,6 +162,7 @@ function lineOf(
     trend: { byOld: [...trend.byOld], byNew: [...trend.byNew] },
     established: of(forwarder)?.establishedForwarded ?? 0,
     standing: of(newest?.paused ? active : forwarder)?.standing ?? 0,
+    oldest: of(newest?.paused ? active : forwarder)?.oldest ?? null,
     lastProof: lastProof(entries, name),
   }
 }

@@ -3,7 +3,8 @@ import type { Ip } from '../../proto/model/address.js'
 import type { ServiceRoute, ServiceSpec } from '../../proto/model/host-spec.js'
 import { type Conntrack, type ConntrackEntry, status } from '../kernel/conntrack.js'
 import type { TcpState } from '../kernel/conntrack-tcp.js'
-import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
+import { agedSockets, establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
+import type { KnownAges, Oldest, Standing } from './ages.js'
 import { hasProtocol, routeOf, routeOfSocket, wayOf } from './service-flows.js'
 
 export interface Drain {
@@ -15,6 +16,8 @@ export interface Drain {
   answeredFromTunnel: number
   /** Clients with the most connections first, at most `mostClients`; addresses as this host sees them. */
   clients: { client: Ip; connections: number }[]
+  /** Of `answered`; absent where there is none. */
+  oldest?: Oldest
 }
 
 const mostClients = 20
@@ -24,14 +27,23 @@ const mostClients = 20
  * two seconds (the kernel's "assured"), with one walk through connection tracking. Sockets that nothing
  * tracks (opened before our table made the kernel track) are counted too, each connection once.
  */
-export async function drain(conntrack: Conntrack, service: ServiceSpec): Promise<Drain> {
+export async function drain(conntrack: Conntrack, service: ServiceSpec, ages: KnownAges): Promise<Drain> {
   const entries: ConntrackEntry[] = []
-  await conntrack.walk({ tcpStates: standing }, (entry) => {
+  await conntrack.walk({ tcpStates: standingStates }, (entry) => {
     const action = stands(entry) ? routeOf(service, entry)?.action : undefined
     if (action && (entry.protocol === 'tcp' || staysHere(action))) entries.push(entry)
   })
   const sockets = hasProtocol(service, 'tcp') ? await establishedSockets(0) : []
-  return countDrain(service, entries, sockets)
+  const { standing, ...counted } = countDrain(service, entries, sockets)
+  const leastAges = async (): Promise<Map<string, number>> =>
+    new Map(
+      (await agedSockets()).map((each) => [
+        key(each.local, each.localPort, each.remote, each.remotePort),
+        each.atLeastMs,
+      ]),
+    )
+  const oldest = await ages.oldest(service.name, standing, leastAges)
+  return oldest ? { ...counted, oldest } : counted
 }
 
 /** Pure part of `drain`: `entries` are the service's own that stand, `sockets` any of the host's. */
@@ -39,9 +51,13 @@ export function countDrain(
   service: ServiceSpec,
   entries: readonly ConntrackEntry[],
   sockets: readonly TcpSocket[],
-): Drain {
+): Drain & { standing: Standing[] } {
   const clients = new Map<Ip, number>()
-  const add = (client: Ip): void => void clients.set(client, (clients.get(client) ?? 0) + 1)
+  const standing: Standing[] = []
+  const add = (each: Standing): void => {
+    clients.set(each.client, (clients.get(each.client) ?? 0) + 1)
+    standing.push(each)
+  }
   const tracked = new Set<string>()
   let forwarded = 0
   let answered = 0
@@ -56,27 +72,33 @@ export function countDrain(
     if (isGhost(service, entry, living)) continue
     answered += 1
     if (way === 'from') answeredFromTunnel += 1
-    add(entry.original.source)
     const { source, sourcePort, destination, destinationPort } = entry.reply
     // The reply's direction is what a socket here would bear, after all translation.
-    if (entry.protocol === 'tcp') tracked.add(key(source, sourcePort, destination, destinationPort))
+    const socket = key(source, sourcePort, destination, destinationPort)
+    add({ client: entry.original.source, id: `entry ${entry.id}`, socket, opened: openedAt(entry) })
+    if (entry.protocol === 'tcp') tracked.add(socket)
   }
   for (const socket of sockets) {
     if (!routeOfSocket(service, socket)) continue
-    if (tracked.has(key(socket.local, socket.localPort, socket.remote, socket.remotePort))) continue
+    const own = key(socket.local, socket.localPort, socket.remote, socket.remotePort)
+    if (tracked.has(own)) continue
     answered += 1
-    add(socket.remote)
+    add({ client: socket.remote, id: `socket ${socket.id.bytes.toString('hex')}`, socket: own, opened: null })
   }
   return {
     forwarded,
     answered,
     answeredFromTunnel,
+    standing,
     clients: [...clients]
       .map(([client, connections]) => ({ client, connections }))
       .sort((a, b) => b.connections - a.connections || (a.client < b.client ? -1 : 1))
       .slice(0, mostClients),
   }
 }
+
+/** One that was picked up in its middle was opened before. */
+const openedAt = ({ times, pickedUp }: ConntrackEntry): number | null => (pickedUp ? null : times?.start || null)
 
 /**
  * An entry whose socket is gone: connection tracking picked the connection up from its last packets, and
@@ -96,9 +118,9 @@ const staysHere = ({ kind }: ServiceRoute['action']): boolean => kind === 'serve
  * Half-closed connections still carry data one way, but their end is under way and bounded by timeouts. One
  * that is being opened would be refused if its server stopped now.
  */
-const standing: readonly TcpState[] = ['established', 'syn-received']
+const standingStates: readonly TcpState[] = ['established', 'syn-received']
 const stands = ({ protocol, tcpState, status: bits }: ConntrackEntry): boolean =>
-  protocol === 'tcp' ? tcpState !== null && standing.includes(tcpState) : (bits & status.assured) !== 0
+  protocol === 'tcp' ? tcpState !== null && standingStates.includes(tcpState) : (bits & status.assured) !== 0
 
 const key = (local: Ip, localPort: number, remote: Ip, remotePort: number): string =>
   `${local} ${localPort} ${remote} ${remotePort}`

@@ -31,11 +31,25 @@ export function tcpStateOf(payload: Buffer): TcpState | null {
 /** CTA_PROTOINFO_TCP (1) → CTA_PROTOINFO_TCP_STATE (1). */
 export function decodeTcpState(bytes: Buffer, from: number, to: number): TcpState | null {
   let state: TcpState | null = null
-  eachAttribute(bytes, from, to, (type, start, end) => {
-    if (type !== 1) return
-    eachAttribute(bytes, start, end, (inner, at) => {
-      if (inner === 1) state = tcpStates[bytes.readUInt8(at)] ?? null
-    })
+  eachTcp(bytes, from, to, (type, at) => {
+    if (type === 1) state = tcpStates[bytes.readUInt8(at)] ?? null
   })
   return state
 }
+
+/**
+ * Whether the kernel has seen the connection from its middle on only: then it looks less closely at it
+ * (CTA_PROTOINFO_TCP_FLAGS_ORIGINAL (4): IP_CT_TCP_FLAG_BE_LIBERAL).
+ */
+export function isPickedUp(bytes: Buffer, from: number, to: number): boolean {
+  let pickedUp = false
+  eachTcp(bytes, from, to, (type, at) => {
+    if (type === 4) pickedUp = (bytes.readUInt8(at) & 0x8) !== 0
+  })
+  return pickedUp
+}
+
+const eachTcp = (bytes: Buffer, from: number, to: number, take: (type: number, at: number) => void): void =>
+  eachAttribute(bytes, from, to, (type, start, end) => {
+    if (type === 1) eachAttribute(bytes, start, end, take)
+  })

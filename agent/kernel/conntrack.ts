@@ -15,7 +15,7 @@ import {
   protoAttribute,
   tupleAttribute,
 } from './conntrack-attributes.js'
-import { decodeTcpState, type TcpState, tcpStateOf, tcpStates } from './conntrack-tcp.js'
+import { decodeTcpState, isPickedUp, type TcpState, tcpStateOf, tcpStates } from './conntrack-tcp.js'
 import { addressFamily, bytesToIp, ipToBytes } from './ip-bytes.js'
 import { isErrno, mostAtOnce, type Netlink, netlinkProtocol, openRaw } from './netlink.js'
 import { attribute, flag, nest, u8, u16be, u32be } from './netlink-message.js'
@@ -51,6 +51,8 @@ export interface ConntrackEntry {
   bytes: { original: number; reply: number } | null
   /** Milliseconds since 1970; null where the host doesn't note them (nf_conntrack_timestamp), 0 for not yet. */
   times: { start: number; stop: number } | null
+  /** The kernel has not seen its beginning; only known where `times` are noted. */
+  pickedUp?: boolean
 }
 
 /** A TCP connection that both ends have talked in. */
@@ -296,12 +298,15 @@ export function decodeEntry(payload: Buffer): ConntrackEntry | undefined {
   let counters: ConntrackEntry['counters'] = null
   let bytes: ConntrackEntry['bytes'] = null
   let times: ConntrackEntry['times'] = null
+  let info: [start: number, end: number] | undefined
   const numbers = { id: 0, mark: 0, status: 0, timeout: 0 }
   eachAttribute(payload, nfgenmsgLength, payload.length, (type, start, end) => {
     if (type === cta.original) original = decodeTuple(payload, start, end)
     else if (type === cta.reply) reply = decodeTuple(payload, start, end)
-    else if (type === cta.protoInfo) tcpState = decodeTcpState(payload, start, end)
-    else if (type === cta.id) numbers.id = payload.readUInt32BE(start)
+    else if (type === cta.protoInfo) {
+      tcpState = decodeTcpState(payload, start, end)
+      info = [start, end]
+    } else if (type === cta.id) numbers.id = payload.readUInt32BE(start)
     else if (type === cta.mark) numbers.mark = payload.readUInt32BE(start)
     else if (type === cta.status) numbers.status = payload.readUInt32BE(start)
     else if (type === cta.timeout) numbers.timeout = payload.readUInt32BE(start)
@@ -328,6 +333,7 @@ export function decodeEntry(payload: Buffer): ConntrackEntry | undefined {
     counters,
     bytes,
     times,
+    ...(times && info && isPickedUp(payload, ...(info as [number, number])) ? { pickedUp: true } : {}),
   }
 }
 

@@ -1,6 +1,7 @@
 /** TCP sockets of this network namespace, by sock_diag(7): what `ss` reads. */
 import type { Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { eachAttribute } from './conntrack-attributes.js'
 import { addressFamily, bytesToIp } from './ip-bytes.js'
 import { isErrno, netlinkProtocol, openRaw } from './netlink.js'
 
@@ -42,6 +43,13 @@ const established = 1 << stateNumbers.established
 const connected = Object.values<number>(stateNumbers).reduce((bits, number) => bits | (1 << number), 0)
 /** struct inet_diag_req_v2: 8 bytes, then struct inet_diag_sockid of 48. */
 const requestLength = 56
+/** struct inet_diag_msg: 4 bytes, the same sockid, 20 bytes; attributes come behind. */
+const messageLength = 72
+/** INET_DIAG_INFO, and the bit that asks for it (idiag_ext). */
+const infoAttribute = 2
+const infoBit = 1 << (infoAttribute - 1)
+/** In struct tcp_info: tcpi_last_data_sent and _recv in ms, tcpi_busy_time in µs (Linux 4.10). */
+const tcpInfo = { lastDataSent: 44, lastDataReceived: 52, busyTime: 168 } as const
 /** Of struct inet_diag_msg: idiag_family, …, then the same sockid from byte 4. */
 const idOffset = 4
 const idLength = 48
@@ -56,6 +64,31 @@ export async function establishedSockets(localPort: number): Promise<TcpSocket[]
   const sockets: TcpSocket[] = []
   await dump(established, localPort, (payload) => sockets.push(decodeSocket(payload)))
   return sockets
+}
+
+/** With how long each has stood at least, in ms: that long ago it sent or heard something. */
+export async function agedSockets(): Promise<(TcpSocket & { atLeastMs: number })[]> {
+  const sockets: (TcpSocket & { atLeastMs: number })[] = []
+  await dump(
+    established,
+    0,
+    (payload) => sockets.push({ ...decodeSocket(payload), atLeastMs: leastAge(payload) }),
+    infoBit,
+  )
+  return sockets
+}
+
+function leastAge(payload: Buffer): number {
+  let ms = 0
+  eachAttribute(payload, messageLength, payload.length, (type, start, end) => {
+    if (type !== infoAttribute || end < start + tcpInfo.lastDataReceived + 4) return
+    ms = Math.max(
+      payload.readUInt32LE(start + tcpInfo.lastDataSent),
+      payload.readUInt32LE(start + tcpInfo.lastDataReceived),
+      end < start + tcpInfo.busyTime + 8 ? 0 : Number(payload.readBigUInt64LE(start + tcpInfo.busyTime) / 1000n),
+    )
+  })
+  return ms
 }
 
 /** Every connection whose client's port is still taken, TIME-WAIT included. */
@@ -76,13 +109,14 @@ export async function listeningPorts(): Promise<Set<number>> {
   return ports
 }
 
-async function dump(states: number, localPort: number, each: (payload: Buffer) => void): Promise<void> {
+async function dump(states: number, localPort: number, each: (payload: Buffer) => void, extensions = 0): Promise<void> {
   const netlink = openRaw(netlinkProtocol.sockDiag)
   try {
     for (const family of [4, 6] as const) {
       const request = Buffer.alloc(requestLength)
       request.writeUInt8(addressFamily(family), 0)
       request.writeUInt8(protocolTcp, 1)
+      request.writeUInt8(extensions, 2)
       request.writeUInt32LE(states, 4)
       request.writeUInt16BE(localPort, 8)
       await netlink.dumpEach(byFamily, request, ({ payload }) => each(payload))

@@ -1,4 +1,5 @@
 import type { HostSpec } from '../../proto/model/host-spec.js'
+import type { KnownAges } from '../flows/ages.js'
 import { readOpened } from '../flows/arrivals.js'
 import { establishedForwarded } from '../flows/forwarded.js'
 import type { Conntrack } from '../kernel/conntrack.js'
@@ -11,7 +12,7 @@ import type { Metrics } from './exposition.js'
 const tunnelMs = 1000
 
 /** What the kernel says now of all that is published. */
-export async function figures(conntrack: Conntrack, spec: HostSpec): Promise<Metrics> {
+export async function figures(conntrack: Conntrack, spec: HostSpec, ages: KnownAges): Promise<Metrics> {
   const tunnels = await Promise.all(
     spec.tunnels.map(async (tunnel) => {
       const [reach, stats] = await Promise.all([askPeer(tunnel, tunnelMs), linkStats(piecesOf(tunnel).device)])
@@ -28,7 +29,7 @@ export async function figures(conntrack: Conntrack, spec: HostSpec): Promise<Met
       forwarded: opened.get(service.name)?.forwarded ?? 0,
       served: opened.get(service.name)?.served ?? 0,
       establishedForwarded: established.get(service.name) ?? 0,
-      standing: await standingHere(conntrack, service),
+      standing: (await standingHere(conntrack, service, ages)).standing,
     })),
   )
   return { fleet: spec.fleet, host: spec.host, services, tunnels }

@@ -1,5 +1,5 @@
 /** Progress on stderr, a line for each host and phase with its time; JSON lines on stdout with --json. */
-import type { Progress, Running } from '../../controller/progress.js'
+import type { Figures, Progress, Running } from '../../controller/progress.js'
 import { LiveBlock, type Screen, widthOf } from './live-block.js'
 import { type Style, styleFor } from './style.js'
 
@@ -170,10 +170,12 @@ function jsonProgress(verbose: boolean): ShownProgress {
       write({ type: 'begin', subject, what })
       const due = paced(jsonMs)
       return Object.assign(
-        (result?: string) =>
-          write({ type: 'end', subject, what, result: result ?? null, ms: Math.round(performance.now() - begun) }),
+        (result?: string, figures: Figures = {}) => {
+          const ms = Math.round(performance.now() - begun)
+          write({ type: 'end', subject, what, result: result ?? null, ms, ...figures })
+        },
         {
-          update: (text: string, figures: Readonly<Record<string, number>> = {}) => {
+          update: (text: string, figures: Figures = {}) => {
             if (due()) write({ type: 'update', subject, what, text, ...figures })
           },
         },

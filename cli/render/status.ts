@@ -1,4 +1,5 @@
 /** `fleetmove status`: what is wrong and what is under way first, in as many columns as there are. */
+import { drainText } from '../../controller/plan/drain-text.js'
 import { mostInterestingFirst } from '../../controller/plan/interest.js'
 import type { FleetStatus, ServiceLine, TunnelLine } from '../../controller/status.js'
 import type { Stage } from '../../proto/model/host-spec.js'
@@ -78,6 +79,12 @@ function problems(status: FleetStatus, { style, now }: Page): string[] {
       ({ name }) =>
         `${style('red', 'paused')} ${name} answers nowhere, new clients are dropped: a run has died in the middle of its move. Go on: fleetmove advance ${name}; or back: fleetmove rollback ${name}`,
     ),
+    ...status.services
+      .filter(({ standing }) => standing > 0)
+      .map(
+        ({ name, from, to, active, paused, standing, standingClients: clients, oldest }) =>
+          `${style('yellow', 'drain')} ${name}: ${counted(standing, 'connection')} left on ${paused ? active : active === from ? to : from}: ${drainText({ clients, oldest: oldest ?? undefined })}`,
+      ),
     ...status.tunnels
       .filter(({ up, unanswered }) => !up || unanswered > 0)
       .flatMap((tunnel) => unansweredText(tunnel, style)),

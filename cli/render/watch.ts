@@ -1,4 +1,5 @@
 /** `fleetmove watch`: a frame for a terminal, lines for a pipe. */
+import { ageText } from '../../controller/plan/drain-text.js'
 import { mostInterestingFirst } from '../../controller/plan/interest.js'
 import type { WatchedService, WatchedTunnel, WatchFrame } from '../../controller/watch.js'
 import { age, counted, milliseconds, percent, rate, sparkLine } from './figures.js'
@@ -49,6 +50,9 @@ function serviceTable(services: readonly WatchedService[], now: number, { column
   return fittedTable(columnsOf(services, length, now, style), columns - 1)
 }
 
+/** Room is scarce: `≥2m`. */
+const shortAge = ({ ageMs, exact }: { ageMs: number; exact: boolean }): string => `${exact ? '' : '≥'}${age(ageMs)}`
+
 const plain: Style = (_format, text) => text
 
 function columnsOf(services: readonly WatchedService[], length: number, now: number, style: Style) {
@@ -77,7 +81,9 @@ function columnsOf(services: readonly WatchedService[], length: number, now: num
     { title: 'BY OLD', cells: cells(({ oldShare }) => percent(oldShare)), right: true },
     {
       title: 'DRAIN',
-      cells: cells(({ standing }) => (standing > 0 ? String(standing) : '-')),
+      cells: cells(({ standing, oldest }) =>
+        standing > 0 ? `${standing}${oldest ? ` ${shortAge(oldest)}` : ''}` : '-',
+      ),
       right: true,
       dispensable: 2,
     },
@@ -124,14 +130,14 @@ export function watchLines(): (frame: WatchFrame) => string {
 }
 
 function serviceLine(service: WatchedService, { tunnels }: WatchFrame): string {
-  const { name, stage, active, byOld, byNew, standing, established } = service
+  const { name, stage, active, byOld, byNew, standing, oldest, established } = service
   const tunnel = tunnels.find(({ a, b }) => [a, b].every((end) => end === service.from || end === service.to))
   const parts = [
     `${stage} on ${active}`,
     `old ${rate(byOld)}/s`,
     `new ${rate(byNew)}/s`,
     `by old ${percent(service.oldShare)}`,
-    `drain ${standing}`,
+    `drain ${standing}${oldest ? `, oldest ${ageText(oldest)}` : ''}`,
     `open ${established}`,
     ...(tunnel
       ? [`tunnel ${tunnel.rttMs === null ? 'silent' : milliseconds(tunnel.rttMs)}, ${percent(tunnel.loss)} lost`]

@@ -30,6 +30,8 @@ function line(
     byNew,
     oldShare: byOld + byNew > 0 ? byOld / (byOld + byNew) : null,
     standing: 0,
+    standingClients: [],
+    oldest: null,
     established: Math.round((onNew ? byOld : byNew) * 4),
     clientsByForwarder: Math.round((onNew ? byOld : byNew) * 11),
     arrivals: [],
@@ -41,7 +43,14 @@ function line(
 const ten: ServiceLine[] = [
   line('web', 'moved', 0, 1240),
   line('api', 'moved', 3.4, 310, { lastProof: { at: '2026-11-21T11:59:18Z', ok: false, preserved: 11, total: 12 } }),
-  line('mail', 'moving', 2.1, 6.8, { standing: 14 }),
+  line('mail', 'moving', 2.1, 6.8, {
+    standing: 14,
+    standingClients: [
+      { client: '198.18.0.11', connections: 9 },
+      { client: '2001:db8:c::12', connections: 5 },
+    ],
+    oldest: { client: '198.18.0.11', ageMs: 125_000, exact: false },
+  }),
   line('imap', 'forwarding', 12, 0.02),
   line('dns-resolver-for-the-office', 'forwarding', 88, 4),
   line('ftp', 'forwarding', 0.3, 0),

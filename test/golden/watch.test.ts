@@ -25,6 +25,7 @@ function service(title: string, stage: Stage, byOld: (number | null)[], byNew: (
     trend: { byOld, byNew },
     established: 8,
     standing: stage === 'moving' ? 14 : 0,
+    oldest: stage === 'moving' ? { client: '198.18.0.11', ageMs: 125_000, exact: false } : null,
     lastProof: { at: '2026-11-21T11:59:00Z', ok: title !== 'mail', preserved: 24, total: 24 },
   }
 }

@@ -5,8 +5,9 @@ import { writeFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
+import { KnownAges } from '../../agent/flows/ages.js'
 import { readArrivals, readOpened } from '../../agent/flows/arrivals.js'
-import { drain } from '../../agent/flows/drain.js'
+import { type Drain, drain } from '../../agent/flows/drain.js'
 import { findFlow } from '../../agent/flows/find-flow.js'
 import { forgetUnanswered } from '../../agent/flows/forget.js'
 import { purgeUdp } from '../../agent/flows/purge-udp.js'
@@ -19,7 +20,7 @@ import {
   openConntrack,
 } from '../../agent/kernel/conntrack.js'
 import { countEntries, mostEntries } from '../../agent/kernel/conntrack-size.js'
-import { establishedSockets } from '../../agent/kernel/sock-diag.js'
+import { agedSockets, establishedSockets } from '../../agent/kernel/sock-diag.js'
 import { fromTunnel, intoTunnel, markMask, zone } from '../../agent/plan/own.js'
 import type { Ip } from '../../proto/model/address.js'
 import type { ServiceSpec } from '../../proto/model/host-spec.js'
@@ -271,13 +272,42 @@ inOwnNamespace(__filename, () => {
   test('drain counts each connection once: forwarded, answered, untracked', async () => {
     // 30_000 (untracked), 30_001 twice and 30_003 are answered, 30_002 and 30_060 forwarded. The reset
     // one of the test before may still be on its way out.
-    let counted = await drain(conntrack, web)
+    let counted = await drain(conntrack, web, new KnownAges())
     for (let i = 0; i < 100 && counted.answered !== 4; i++) {
       await delay(20)
-      counted = await drain(conntrack, web)
+      counted = await drain(conntrack, web, new KnownAges())
     }
     expect(counted).toMatchObject({ forwarded: 2, answered: 4, answeredFromTunnel: 1 })
     expect(counted.clients[0]).toEqual({ client, connections: 3 })
+  })
+
+  test('drain tells how long the oldest has stood: to the millisecond where the kernel notes it, else at least', async () => {
+    const path = '/proc/sys/net/netfilter/nf_conntrack_timestamp'
+    const quiet: ServiceSpec = {
+      ...web,
+      routes: web.routes.map((route) => ({ ...route, ports: { from: 8080, to: 8080 } })),
+    }
+    const oldest = async (): Promise<Drain['oldest']> => (await drain(conntrack, quiet, new KnownAges())).oldest
+    const [before] = [(await oldest())?.ageMs ?? 0]
+    writeFileSync(path, '1')
+    const begun = Date.now()
+    const socket = await open(own, 8080, client, 30_070)
+    const opened = Date.now()
+    await delay(300)
+    const aged = await agedSockets()
+    const stood = aged.find(({ remotePort, localPort }) => remotePort === 30_070 && localPort === 8080)!.atLeastMs
+    // It has said nothing since it was opened.
+    expect(stood).toBeGreaterThanOrEqual(250)
+    expect(stood).toBeLessThanOrEqual(Date.now() - begun + 20)
+    const [entry] = (await collect(conntrack, { protocol: 'tcp' })).filter((e) => e.original.sourcePort === 30_070)
+    expect(entry!.pickedUp).toBeUndefined()
+    expect(entry!.times!.start).toBeGreaterThanOrEqual(begun - 5)
+    expect(entry!.times!.start).toBeLessThanOrEqual(opened + 5)
+    // The others were opened before anybody noted it.
+    expect(await oldest()).toMatchObject({ client, exact: false })
+    expect((await oldest())!.ageMs).toBeGreaterThanOrEqual(before)
+    writeFileSync(path, '0')
+    socket.resetAndDestroy()
   })
 
   test('drain counts UDP that talks both ways, and not what only asked once', async () => {
@@ -287,7 +317,7 @@ inOwnNamespace(__filename, () => {
     }
     inject(32_000, 'SEEN_REPLY,ASSURED')
     inject(32_001, 'SEEN_REPLY')
-    expect(await drain(conntrack, dns)).toMatchObject({
+    expect(await drain(conntrack, dns, new KnownAges())).toMatchObject({
       forwarded: 0,
       answered: 1,
       clients: [{ client, connections: 1 }],
