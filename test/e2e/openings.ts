@@ -33,6 +33,8 @@ export interface OpeningsOptions {
   hear?: number
   /** Addresses of the client, one after the other; each target is called from those of its family. */
   sources?: readonly string[]
+  /** After which an opening has failed with `timeout`; 20,000 if left away. */
+  patienceMs?: number
 }
 
 /** @returns a function that ends the load and tells how it went. */
