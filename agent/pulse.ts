@@ -7,13 +7,13 @@ import { drain } from './flows/drain.js'
 import { establishedForwarded } from './flows/forwarded.js'
 import type { Host } from './host.js'
 import type { Conntrack } from './kernel/conntrack.js'
-import type { Upkeep } from './status.js'
+import type { TunnelWatch } from './tunnel-watch.js'
 import { measureLoss } from './tunnel-loss.js'
 
 export async function pulse(
   host: Host,
   conntrack: Conntrack,
-  { tunnels: watched, ages }: Pick<Upkeep, 'tunnels' | 'ages'>,
+  { tunnels: watched, ages }: { tunnels: Pick<TunnelWatch, 'silence' | 'silent'>; ages: KnownAges },
 ): Promise<wire.PulseReply> {
   const spec = host.spec
   if (!spec) return { atMs: Date.now(), tunnels: [], services: [] }
