@@ -127,7 +127,7 @@ function clientOf(world: World, text: string): Client {
   return { ip: ip.value, port: Number(port ?? 0), prober }
 }
 
-const addressesOf = (site: Site): Ip[] => site.facts.addresses.map(({ address }) => address as Ip)
+const addressesOf = (site: Site): Ip[] => site.basics.addresses.map(({ address }) => address as Ip)
 
 /** What a host sends from, as a rule: its first address that others can answer. */
 const sourceOf = (addresses: readonly Ip[], family: 4 | 6): Ip | undefined =>

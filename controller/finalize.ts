@@ -88,7 +88,7 @@ const settledAddresses = (world: World, services: readonly Service[]): SettledAd
   addressesOf(world.fleet, services).map(({ address, from, to, own }) => ({
     address: `${address}/${familyOf(address) === 4 ? 32 : 128}`,
     ...{ from, to },
-    device: world.sites.get(to)!.facts.addresses.find((each) => each.address === own)?.device ?? '',
+    device: world.sites.get(to)!.basics.addresses.find((each) => each.address === own)?.device ?? '',
   }))
 
 /** An address that others still need can't be left to the hosts, and one that has stayed behind would be lost. */

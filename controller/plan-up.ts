@@ -21,6 +21,7 @@ import { type Context, type World, withWorld } from './world.js'
 export function planUp(context: Context): Promise<FleetPlan> {
   return withWorld(context, (world) => planWorld(world), {
     asItIs: true,
+    allFacts: true,
     judge: (reached) => hostProblems(context.fleet, reached),
   })
 }

@@ -1,16 +1,17 @@
 /** One machine at the other end, and the agent once it runs there. */
 import { FleetmoveError } from '../proto/model/error.js'
-import type { HostFacts } from '../proto/model/facts.js'
+import type { BasicFacts, HostFacts } from '../proto/model/facts.js'
 import type { Name } from '../proto/model/names.js'
 import type { Agent } from './agents/agent.js'
 import { type GrpcAgent, grpcAgent } from './agents/grpc-agent.js'
-import { removeAgent } from './bootstrap/agent-service.js'
+import { type InstalledAgent, removeAgent } from './bootstrap/agent-service.js'
 import {
-  expectedAgent,
   installHost,
   type ReachedHost,
   type ReachOptions,
+  reachAgentHost,
   reachHost,
+  runsExpected,
 } from './bootstrap/bootstrap-host.js'
 import { type AgentChannel, openChannel } from './bootstrap/channel.js'
 import { type ForeseenInstall, foreseeInstall } from './bootstrap/foresee-install.js'
@@ -37,27 +38,44 @@ export interface SiteOptions {
 
 export class Site {
   private opened: GrpcAgent | undefined
+  /** The agent that was opened. */
+  private paths: InstalledAgent | undefined
   /** Of this run's lock on this host, '' while there is none. */
   lockId = ''
 
   private constructor(
     private readonly target: SiteTarget,
     private readonly options: ReachOptions,
-    private readonly reached: ReachedHost,
+    private readonly reached: ReachedHost<BasicFacts>,
+    /** The same host with all its facts, where they were asked for. */
+    private readonly examined: ReachedHost | undefined,
     private readonly call: SiteOptions['call'],
   ) {}
 
-  /** Connects and collects facts; changes nothing on the host. */
-  static async connect(target: SiteTarget, { askSecret, log, call }: SiteOptions): Promise<Site> {
+  /**
+   * Connects and collects facts; changes nothing on the host.
+   * @param all whether all facts are needed, as for an installation, and not only those to speak with an agent
+   */
+  static async connect(target: SiteTarget, { askSecret, log, call }: SiteOptions, all = false): Promise<Site> {
     const options = { askSecret, log: (message: string) => log(target.name, message) }
-    return new Site(target, options, await reachHost({ ...target, host: target.name }, options), call)
+    const access = { ...target, host: target.name }
+    const examined = all ? await reachHost(access, options) : undefined
+    return new Site(target, options, examined ?? (await reachAgentHost(access, options)), examined, call)
   }
 
   get name(): Name {
     return this.target.name
   }
-  get facts(): HostFacts {
+  get basics(): BasicFacts {
     return this.reached.facts
+  }
+  /** @throws FleetmoveError 'internal' unless it was connected for all of them */
+  get facts(): HostFacts {
+    return this.whole.facts
+  }
+  private get whole(): ReachedHost {
+    if (this.examined) return this.examined
+    throw new FleetmoveError('internal', { message: 'facts of a host that was not asked for them', host: this.name })
   }
 
   /**
@@ -67,12 +85,11 @@ export class Site {
    * @throws FleetmoveError 'conflict' when another version runs: `fleetmove up` replaces it.
    */
   async agent(other: 'refuse' | 'pass over' | 'use' = 'refuse'): Promise<Agent | null> {
-    const { socket, runningAgent } = this.facts.installed
-    if (!this.opened && socket && runningAgent !== '') {
-      const expected = await expectedAgent(this.reached)
-      if ((await this.runsExpected()) || other === 'use') {
-        const running = { ...expected, ...runningPaths(this.facts) }
+    const running = runningPaths(this.basics)
+    if (!this.opened && running) {
+      if (other === 'use' || (await this.runsExpected())) {
         this.opened = this.talk(await openChannel(this.reached.root, running))
+        this.paths = running
       } else if (other === 'refuse') {
         throw new FleetmoveError('conflict', {
           message: "the agent that runs there is another version's",
@@ -85,15 +102,13 @@ export class Site {
   }
 
   /** Whether the agent that `install` would start runs already. */
-  async runsExpected(): Promise<boolean> {
-    const { socket, runningAgent } = this.facts.installed
-    if (!socket || runningAgent === '') return false
-    return (await expectedAgent(this.reached)).agent.includes(`/agent-${runningAgent}/`)
+  runsExpected(): Promise<boolean> {
+    return runsExpected(this.reached)
   }
 
   /** What `install` would do; changes nothing. */
   async foreseeInstall(): Promise<ForeseenInstall> {
-    return foreseeInstall(this.reached, await this.runsExpected())
+    return foreseeInstall(this.whole, await this.runsExpected())
   }
 
   /** Runs a command as root that only looks. */
@@ -103,17 +118,19 @@ export class Site {
 
   /** Uploads what is missing, starts the agent if this version isn't running, and opens it. */
   async install(): Promise<{ agent: Agent; bytes: number; started: boolean }> {
-    const { installed, sent, service } = await installHost(this.reached)
+    const { installed, sent, service } = await installHost(this.whole)
     this.opened ??= this.talk(await openChannel(this.reached.root, installed))
+    this.paths = installed
     return { agent: this.opened, bytes: sent, started: service === 'started' }
   }
 
   /** Uses the agent over a connection of its own: proof that the host can still be reached from anew. */
   async anew<T>(use: (agent: Agent) => Promise<T>): Promise<T> {
+    if (!this.paths) throw new FleetmoveError('internal', { message: 'no agent is known there', host: this.name })
     const connection = await connectSsh(this.target.ssh, { ...this.options, host: this.name })
     try {
       const root = asRoot(connection, this.target.become, this.options.askSecret)
-      const agent = this.talk(await openChannel(root, await expectedAgent(this.reached)))
+      const agent = this.talk(await openChannel(root, this.paths))
       try {
         return await use(agent)
       } finally {
@@ -130,7 +147,7 @@ export class Site {
 
   /** Whether anything of ours is on the host. */
   get touched(): boolean {
-    return this.facts.installed.directory || this.facts.installed.socket || this.opened !== undefined
+    return this.basics.installed.directory || this.basics.installed.socket || this.opened !== undefined
   }
 
   /** Removes every file of ours; the agent has left before. */

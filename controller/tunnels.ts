@@ -170,7 +170,7 @@ async function pairHost(
     name: host,
     publicAddresses: addresses.map((address) => address.public),
     allAddresses: addresses.flatMap((address) => [address.public, address.local]),
-    interfaceAddresses: world.sites.get(host)!.facts.addresses.map(({ address }) => address),
+    interfaceAddresses: world.sites.get(host)!.basics.addresses.map(({ address }) => address),
     userspace,
     identity: driver === 'direct' ? '' : await means.identity(host, kind),
     direct,

@@ -65,7 +65,7 @@ export function up(context: Context, plan?: SavedPlan): Promise<UpResult> {
       }
       return { changed, verification }
     },
-    { replacing: true, judge: (reached) => hostProblems(context.fleet, reached) },
+    { replacing: true, allFacts: true, judge: (reached) => hostProblems(context.fleet, reached) },
   )
 }
 

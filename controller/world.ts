@@ -54,6 +54,8 @@ export interface OpenOptions {
   replacing?: boolean
   /** Not even an unconfirmed trial is ended, and an agent of another version is asked as it is. */
   asItIs?: boolean
+  /** All facts of every host are needed, since it may be changed beyond what an agent that runs there does. */
+  allFacts?: boolean
   /** What else is in the way on the hosts that were reached, where some were not: told together. */
   judge?: (reached: readonly Site[]) => FleetmoveError[]
 }
@@ -65,7 +67,7 @@ export interface OpenOptions {
  */
 export async function openWorld(
   { fleet, progress, site, confirmWithinMs }: Context,
-  { lock, replacing = false, asItIs = false, judge = () => [] }: OpenOptions = {},
+  { lock, replacing = false, asItIs = false, allFacts = false, judge = () => [] }: OpenOptions = {},
 ): Promise<World> {
   const sites = new Map<Name, Site>()
   const vantages = new Map<Name, Site>()
@@ -84,7 +86,10 @@ export async function openWorld(
       }
     }
     await told(() =>
-      inParallel(targets, async ({ into, ...target }) => void into.set(target.name, await Site.connect(target, site))),
+      inParallel(
+        targets,
+        async ({ into, ...target }) => void into.set(target.name, await Site.connect(target, site, allFacts)),
+      ),
     )
     const world: World = {
       fleet,
@@ -220,7 +225,7 @@ function findLocals(fleet: Fleet, sites: ReadonlyMap<Name, Site>): Locals {
   const problems: FleetmoveError[] = []
   const locals = new Map<Name, ResolvedAddress[]>()
   for (const host of fleet.hosts.values()) {
-    const facts = sites.get(host.name)!.facts
+    const facts = sites.get(host.name)!.basics
     const device = (family: 4 | 6): string | undefined =>
       facts.defaultRoutes.find((route) => route.family === family)?.device
     const interfaces = facts.addresses.map(({ device, address }) => ({ device, ip: address as Ip }))

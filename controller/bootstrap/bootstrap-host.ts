@@ -2,13 +2,13 @@
  * One host from an address to a channel, in two halves: `reachHost` changes nothing, so that the facts
  * of all hosts can be judged (controller/plan/preflight.ts) before `installHost` changes the first.
  */
-import type { HostFacts } from '../../proto/model/facts.js'
+import type { BasicFacts, HostFacts } from '../../proto/model/facts.js'
 import type { AskSecret } from '../ssh/ask-secret.js'
 import { asRoot, type Become, type RootAccess } from '../ssh/become.js'
 import { connectSsh } from '../ssh/connect.js'
 import { type InstalledAgent, installedAgent, startAgent } from './agent-service.js'
 import { agentFor } from './bundle.js'
-import { collectFacts } from './facts.js'
+import { collectBasics, collectFacts } from './facts.js'
 import { runtimeFor } from './runtime.js'
 import { upload } from './upload.js'
 
@@ -27,25 +27,33 @@ export interface ReachOptions {
   log?: (message: string) => void
 }
 
-export interface ReachedHost {
+export interface ReachedHost<Facts extends BasicFacts = HostFacts> {
   host: string
   root: RootAccess
-  facts: HostFacts
+  facts: Facts
 }
 
 /**
- * Connects and asks for the facts. `root.connection.close()` ends it.
+ * Connects and asks for all facts. `root.connection.close()` ends it.
  *
  * @throws FleetmoveError: `usage`, `host-key`, `unreachable`, `timeout`, `preflight`.
  */
-export const reachHost = async (
+export const reachHost = (access: HostAccess, options?: ReachOptions): Promise<ReachedHost> =>
+  reach(access, options, collectFacts)
+
+/** The same with the few facts that are needed where an agent runs already. */
+export const reachAgentHost = (access: HostAccess, options?: ReachOptions): Promise<ReachedHost<BasicFacts>> =>
+  reach(access, options, collectBasics)
+
+const reach = async <Facts extends BasicFacts>(
   { host, ssh, become }: HostAccess,
   options: ReachOptions = {},
-): Promise<ReachedHost> => {
+  collect: (root: RootAccess) => Promise<Facts>,
+): Promise<ReachedHost<Facts>> => {
   const connection = await connectSsh(ssh, { ...options, host })
   try {
     const root = asRoot(connection, become, options.askSecret)
-    return { host, root, facts: await collectFacts(root) }
+    return { host, root, facts: await collect(root) }
   } catch (error) {
     await connection.close()
     throw error
@@ -72,6 +80,8 @@ export const installHost = async ({ host, root, facts }: ReachedHost, bundle?: s
   return { installed, sent, service: await startAgent(root, installed, facts.systemd) }
 }
 
-/** Paths of the agent that this version of fleetmove would install: for a channel to one that runs already. */
-export const expectedAgent = async ({ host, facts }: ReachedHost, bundle?: string): Promise<InstalledAgent> =>
-  installedAgent(await runtimeFor(facts, host), await agentFor(facts, host, bundle))
+/** Whether the agent that this version of fleetmove would install is the one that runs. */
+export const runsExpected = async ({ host, facts }: ReachedHost<BasicFacts>): Promise<boolean> => {
+  const { socket, runningAgent } = facts.installed
+  return socket && runningAgent !== '' && (await agentFor(facts, host)).hash === runningAgent
+}

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { FleetmoveError } from '../../proto/model/error.js'
-import type { HostFacts } from '../../proto/model/facts.js'
+import type { BasicFacts } from '../../proto/model/facts.js'
 import { fileHash } from './file-hash.js'
 import { type Payload, payloadOf } from './payload.js'
 import { nodeArchitecture } from './runtime.js'
@@ -29,7 +29,11 @@ export const bundleDirectory = (): string => {
 }
 
 /** The agent for a host's architecture. */
-export const agentFor = async (facts: HostFacts, host?: string, directory = bundleDirectory()): Promise<Payload> => {
+export const agentFor = async (
+  facts: Pick<BasicFacts, 'arch'>,
+  host?: string,
+  directory = bundleDirectory(),
+): Promise<Payload> => {
   const code = join(directory, 'agent.cjs')
   const addon = join(directory, `netlink-${nodeArchitecture(facts.arch, host)}.node`)
   return payloadOf('agent', [

@@ -42,7 +42,7 @@ const rulesets = {
 const ruleset = (key: keyof typeof rulesets): string =>
   `try nft.${key} unshare -n nft -f - <<'END'\ntable inet fmprobe {${rulesets[key]}\n}\nEND\n`
 
-export const factsScript = `
+const preamble = `
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
 say() { printf '%s\\t%s\\n' "$1" "$2"; }
@@ -54,11 +54,34 @@ try() {
   if said=$("$@" 2>&1); then say "$key" yes
   else say "$key" "no $(printf %s "$said" | head -n 1)"; fi
 }
-main() {
+`
+
+/** A function, so that sh has read all of it before a command can take its stdin. */
+const scriptOf = (questions: string): string => `${preamble}main() {
+${questions}
+  say end end
+}
+main </dev/null 2>/dev/null
+exit 0
+`
+
+/** Before an agent that runs is spoken with. All other questions take fifty processes and a dozen network namespaces. */
+const basics = `
+  say arch "$(uname -m)"
+  ip -o addr show 2>/dev/null | each addr
+  ip -o -4 route show default 2>/dev/null | each route4
+  ip -o -6 route show default 2>/dev/null | each route6
+  [ -d ${libraryDirectory} ] && say installed directory
+  [ -S ${socketPath} ] && say installed socket
+  pid=
+  [ -d /run/systemd/system ] && pid=$(systemctl show -p MainPID --value ${unitName} 2>/dev/null)
+  [ "\${pid:-0}" != 0 ] || { [ -r ${pidFile} ] && read -r pid <${pidFile}; }
+  [ -n "$pid" ] && [ "$pid" != 0 ] && [ -r "/proc/$pid/cmdline" ] && say running "$(tr '\\0' ' ' <"/proc/$pid/cmdline")"`
+
+const everything = `
   say hostname "$(uname -n)"
   say system "$(uname -s)"
   say kernel "$(uname -r)"
-  say arch "$(uname -m)"
   say uid "$(id -u)"
   if libc=$(getconf GNU_LIBC_VERSION 2>/dev/null); then say libc "$libc"
   elif ls /lib/ld-musl-* >/dev/null 2>&1; then say libc "musl $(ldd 2>&1 | sed -n 's/^Version //p')"; fi
@@ -91,10 +114,6 @@ main() {
   if has unshare && has nft && unshare -n true 2>/dev/null; then
     ${(Object.keys(rulesets) as (keyof typeof rulesets)[]).map(ruleset).join('    ')}
   fi
-  ip -o -4 addr show 2>/dev/null | each addr
-  ip -o -6 addr show 2>/dev/null | each addr
-  ip -o -4 route show default 2>/dev/null | each route4
-  ip -o -6 route show default 2>/dev/null | each route6
   ip -o link show 2>/dev/null | each link
   ip -o link show type vrf 2>/dev/null | each vrf
   # One process for all: hosts with hundreds of containers have thousands of them.
@@ -141,15 +160,9 @@ main() {
       listing=$(nft -j -t list ruleset $family 2>/dev/null)
       [ \${#listing} -lt 1000000 ] && say firewall.nft "$listing"
     fi
-  done
-  [ -d ${libraryDirectory} ] && say installed directory
-  [ -S ${socketPath} ] && say installed socket
-  pid=$(systemctl show -p MainPID --value ${unitName} 2>/dev/null)
-  [ "\${pid:-0}" != 0 ] || pid=$(cat ${pidFile} 2>/dev/null)
-  [ -n "$pid" ] && [ "$pid" != 0 ] && [ -r "/proc/$pid/cmdline" ] && say running "$(tr '\\0' ' ' <"/proc/$pid/cmdline")"
-  say end end
-}
-# A function, so that sh has read all of it before a command can take its stdin.
-main </dev/null 2>/dev/null
-exit 0
-`
+  done`
+
+/** Prints all facts of a host. */
+export const factsScript = scriptOf(basics + everything)
+/** Prints the few that are needed to speak with an agent that runs. */
+export const basicsScript = scriptOf(basics)

@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto'
 import type { FleetmoveError } from '../../proto/model/error.js'
 import type { AskSecret } from './ask-secret.js'
 import { shellQuote } from './shell-quote.js'
-import type { ExecOptions, ExecResult, RemoteProcess, SshConnection } from './ssh-connection.js'
+import type { ExecOptions, ExecResult, RemoteProcess, RemoteStream, SshConnection } from './ssh-connection.js'
 
 export type Become = 'none' | 'sudo'
 
@@ -22,6 +22,11 @@ export interface RootAccess {
   exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>
   /** Starts `argv`; returns when it runs, so everything on its stdin and stdout is the command's own. */
   start(argv: readonly string[]): Promise<RemoteProcess>
+  /**
+   * Connects to a Unix socket as SshConnection.openSocket. Undefined unless root itself is logged in: sshd connects as
+   * the user of the session, whatever sudo would allow.
+   */
+  readonly openSocket: ((path: string) => Promise<RemoteStream | undefined>) | undefined
 }
 
 /**
@@ -47,6 +52,8 @@ export const asRoot = (connection: SshConnection, become: Become, askSecret?: As
   return {
     connection,
     start,
+    openSocket:
+      become === 'none' && connection.target.user === 'root' ? (path) => connection.openSocket(path) : undefined,
     exec: async (argv, options) => connection.collect(await start(argv), argv.join(' '), options),
   }
 }

@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Client, ClientChannel } from 'ssh2'
 import { FleetmoveError } from '../../proto/model/error.js'
@@ -37,6 +37,13 @@ export interface RemoteProcess {
   channel: ClientChannel
   /** Rejects with FleetmoveError('unreachable') where the connection is lost before the command ends. */
   exited: Promise<RemoteExit>
+}
+
+/** Bytes to and from something on the host. */
+export interface RemoteStream {
+  channel: Duplex & { close(): void }
+  /** Settles when it is over; rejects where the connection was lost. */
+  exited: Promise<unknown>
 }
 
 const defaultTimeoutMs = 60_000
@@ -180,6 +187,26 @@ export class SshConnection {
         )
       )
     }
+  }
+
+  /**
+   * Lets sshd connect to a Unix socket as the user who is logged in (PROTOCOL in OpenSSH, "direct-streamlocal"):
+   * no process is started for it.
+   *
+   * @returns undefined where sshd forwards no sockets, or nobody listens there: it doesn't tell which.
+   */
+  async openSocket(path: string): Promise<RemoteStream | undefined> {
+    if (this.lost !== undefined) throw this.lost
+    const channel = await new Promise<ClientChannel | undefined>((resolve) => {
+      this.client.openssh_forwardOutStreamLocal(path, (error, opened) => resolve(error ? undefined : opened))
+    })
+    if (channel === undefined) return undefined
+    channel.on('error', () => {})
+    const exited = new Promise<void>((resolve, reject) => {
+      channel.on('close', () => (this.lost === undefined ? resolve() : reject(this.lost)))
+    })
+    exited.catch(() => {})
+    return { channel, exited }
   }
 
   private exitOf(channel: ClientChannel, release: () => void): Promise<RemoteExit> {

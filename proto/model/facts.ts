@@ -86,6 +86,9 @@ export interface FirewallTexts {
   iptables: { command: string; text: string }[]
 }
 
+/** The few that are needed to speak with an agent that runs, and to know the host's addresses. */
+export type BasicFacts = Pick<HostFacts, 'arch' | 'addresses' | 'defaultRoutes' | 'installed'>
+
 export interface HostFacts {
   hostname: string
   /** `uname -s`: Linux. */

@@ -121,7 +121,7 @@ async function startServer(): Promise<Server> {
   const hash = execFileSync('openssl', ['passwd', '-6', '-stdin'], { input: sudoPassword, encoding: 'utf8' }).trim()
   file(
     'passwd',
-    'root:x:0:0::/root:/bin/bash\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\ndeploy:x:2001:2001::/:/bin/sh\n' +
+    'root:x:0:0::/:/bin/bash\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\ndeploy:x:2001:2001::/:/bin/sh\n' +
       'ops:x:2002:2002::/:/bin/bash\nguest:x:2003:2002::/:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n',
   )
   file('group', 'root:x:0:\nnogroup:x:65534:\ndeploy:x:2001:\nops:x:2002:\n')
@@ -319,8 +319,11 @@ suite('ssh against a real sshd', () => {
     })
 
     it('says that a user has no shell', async () => {
-      const error = await refusal(open('nobody'))
-      expect(error.message).toMatch(/runs no commands: .*not available/)
+      for (const become of ['none', 'sudo'] as const) {
+        const access = { host: 'new', ssh: `nobody@127.0.0.1:${server.port}`, become }
+        const error = await refusal(reachHost(access, { configFile: server.config([]) }))
+        expect(error.message).toMatch(/runs no commands: .*not available/)
+      }
     })
 
     it('goes through jump hosts and checks them too', async () => {
@@ -535,7 +538,7 @@ suite('ssh against a real sshd', () => {
       expect(first.service).toBe('started')
       expect(first.sent).toBeGreaterThan(1_000_000)
       expect(server.inside('ls', '-A', '/usr/local/lib/fleetmove').trim().split('\n')).toHaveLength(2)
-      expect(readdirSync(join(cache, 'fleetmove'))).toHaveLength(2)
+      expect(readdirSync(join(cache, 'fleetmove')).filter((name) => name.endsWith('.tar.gz'))).toHaveLength(2)
 
       const second = await installHost(reached, bundle)
       expect(second).toEqual({ ...first, sent: 0, service: 'unchanged' } satisfies Installation)
@@ -578,6 +581,39 @@ suite('ssh against a real sshd', () => {
         expect(server.inside('sh', '-c', `ls -d ${path} 2>/dev/null || echo gone`).trim()).toBe('gone')
       expect(spawnSync('pgrep', ['-f', `${first.installed.agent} serve`]).status).toBe(1)
       await removeAgent(root)
+    })
+
+    it('reaches the socket by sshd alone where root is logged in, and by a process where sshd forwards no sockets', async () => {
+      const reached = await reach('root', 'none')
+      const { installed } = await installHost(reached, bundle)
+      const dials = (): string =>
+        spawnSync('pgrep', ['-fc', `${installed.agent} dial`], { encoding: 'utf8' }).stdout.trim()
+      const ask = async (root: RootAccess): Promise<string> => {
+        const channel = await openChannel(root, installed)
+        const client = new GrpcClient(channel.address, channel.credentials, channel.options)
+        try {
+          const sent = randomBytes(1_000_000)
+          expect((await echo(client, sent)).equals(sent)).toBe(true)
+          return dials()
+        } finally {
+          client.close()
+          await channel.close()
+        }
+      }
+      try {
+        expect(await ask(reached.root)).toBe('0')
+        // A key that may forward nothing, as many are.
+        const keys = join(server.directory, 'keys/root')
+        const before = readFileSync(keys, 'utf8')
+        writeFileSync(keys, before.replace(/^/gm, 'no-port-forwarding '))
+        try {
+          expect(await ask((await reach('root', 'none')).root)).toBe('1')
+        } finally {
+          writeFileSync(keys, before)
+        }
+      } finally {
+        await removeAgent(reached.root)
+      }
     })
 
     it('restarts another version, and makes a new connection by itself after it', async () => {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { unitFile } from '../../../../controller/bootstrap/agent-service.js'
@@ -48,6 +48,30 @@ describe('payloads', () => {
     const { mtimeMs } = statSync(path)
     await archiveOf(made, cache)
     expect(statSync(path).mtimeMs).toBe(mtimeMs)
+  })
+
+  it('of a large file the hash is remembered until the file changes, and is never taken from a broken memory', async () => {
+    const [source, cache] = [join(directory, 'large'), join(directory, 'cache')]
+    writeFileSync(source, Buffer.alloc(17 * 1024 * 1024))
+    const hash = await fileHash(source, cache)
+    expect(execFileSync('sha256sum', [source], { encoding: 'utf8' })).toContain(hash)
+    const memory = join(cache, 'hashes.json')
+    const kept = readFileSync(memory, 'utf8')
+    expect(kept).toContain(hash)
+    // Another process has nothing but that file.
+    const anew = async (): Promise<string> => {
+      jest.resetModules()
+      const { fileHash } = await import('../../../../controller/bootstrap/file-hash.js')
+      return fileHash(source, cache)
+    }
+    const other = 'f'.repeat(64)
+    writeFileSync(memory, kept.replace(hash, other))
+    expect(await anew()).toBe(other)
+    writeFileSync(source, Buffer.alloc(17 * 1024 * 1024, 1))
+    expect([hash, other]).not.toContain(await anew())
+    writeFileSync(memory, '{')
+    const whole = await anew()
+    expect(execFileSync('sha256sum', [source], { encoding: 'utf8' })).toContain(whole)
   })
 
   it('leave nothing half packed behind', async () => {
