@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { bundleAgent } from './bundle-agent.mjs'
+import { lean, leanPlugins } from './lean.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -46,6 +47,8 @@ await build({
   sourcemap: true,
   legalComments: 'none',
   logLevel: 'warning',
+  plugins: leanPlugins,
+  ...lean,
 })
 await chmod(join(dist, 'cli/main.js'), 0o755)
 // From the commands themselves, so that it is never behind them.

@@ -5,6 +5,7 @@ import { copyFile, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { lean, leanPlugins } from './lean.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -45,7 +46,8 @@ export const bundleAgent = async (outdir = join(root, 'dist', 'agent'), entry = 
     define: { FLEETMOVE_VERSION: JSON.stringify(version) },
     legalComments: 'none',
     logLevel: 'warning',
-    plugins: [netlinkAddon],
+    plugins: [netlinkAddon, ...leanPlugins],
+    ...lean,
   })
   for (const arch of ['x64', 'arm64'])
     await copyFile(

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
+import { lean, leanPlugins } from './lean.mjs'
 import { build as buildDist, giveUp, installPackages, root } from './prepare.mjs'
 
 const say = (text) => console.log(text)
@@ -73,8 +74,8 @@ function bundle(outfile) {
     format: 'cjs',
     banner: { js: "const __moduleUrl = require('node:url').pathToFileURL(process.execPath).href;" },
     define: { FLEETMOVE_VERSION: JSON.stringify(version), 'import.meta.url': '__moduleUrl' },
-    plugins: [absentAddons],
-    minifyWhitespace: true,
+    plugins: [absentAddons, ...leanPlugins],
+    ...lean,
     legalComments: 'none',
     logLevel: 'warning',
   })
