@@ -1,7 +1,7 @@
 /**
  * The agent's one executable: `serve` is the daemon, `dial` joins an SSH session to its socket, `hold` keeps
- * packets waiting in a process of its own, `connections` writes down who came, `plan` foresees what an agent would do elsewhere. Each loads only
- * what it needs.
+ * packets waiting in a process of its own, `connections` writes down who came, `redirect` answers for a web service
+ * that has left, `plan` foresees what an agent would do elsewhere. Each loads only what it needs.
  */
 async function main(argv: readonly string[]): Promise<number> {
   const [verb, ...rest] = argv
@@ -14,6 +14,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return (await import('./hold/holder.js')).holdPackets(rest)
     case 'connections':
       return (await import('./connections/recorder.js')).recordConnections(rest)
+    case 'redirect':
+      return (await import('./redirect/responder.js')).redirect(rest)
     case 'plan':
       return (await import('./plan-offline.js')).planOffline()
     default:

@@ -7,8 +7,8 @@ import { drain } from './flows/drain.js'
 import { establishedForwarded } from './flows/forwarded.js'
 import type { Host } from './host.js'
 import type { Conntrack } from './kernel/conntrack.js'
-import type { TunnelWatch } from './tunnel-watch.js'
 import { measureLoss } from './tunnel-loss.js'
+import type { TunnelWatch } from './tunnel-watch.js'
 
 export async function pulse(
   host: Host,

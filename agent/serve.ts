@@ -46,7 +46,9 @@ export async function serve(): Promise<number> {
   const leaveWatchdog = feedWatchdog()
   await mkdir(paths.run, { recursive: true, mode: 0o700 })
   await mkdir(paths.state, { recursive: true, mode: 0o700 })
-  const kernel = linuxKernel()
+  let notice = (): void => {}
+  // OpenVPN and redirects go without a word of the kernel's.
+  const kernel = linuxKernel({ onProcessEnd: () => notice() })
   const conntrack = openConntrack()
   const connections = new ConnectionLog()
   const ages = new KnownAges()
@@ -77,7 +79,8 @@ export async function serve(): Promise<number> {
   await sweepHolds(false)
   await clearTrace()
   const reconciler = new Reconciler(host, log)
-  const watch = watchKernel(() => reconciler.notice())
+  notice = () => reconciler.notice()
+  const watch = watchKernel(notice)
 
   const history = await History.open({ path: historyPath, read: readOpened, log })
   const sampling = setInterval(() => {

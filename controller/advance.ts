@@ -122,10 +122,14 @@ function refusePlanned(world: World, services: readonly Service[]): void {
 }
 
 function refuseUnable(services: readonly Service[], canary: CanaryPlan | undefined): void {
-  const recreate = services.find((service) => service.strategy === 'recreate')
-  if (!recreate || !canary) return
+  const unable = canary && services.find(({ strategy, redirect }) => strategy === 'recreate' || redirect)
+  if (!unable) return
+  const why =
+    unable.strategy === 'recreate'
+      ? "strategy: recreate, so it can't run on both hosts for a canary"
+      : 'redirect:, so its old host forwards nobody for a canary'
   throw new FleetmoveError('usage', {
-    message: `${recreate.name} has strategy: recreate, so it can't run on both hosts for a canary`,
-    hint: 'leave --canary away for it',
+    message: `${unable.name} has ${why}`,
+    hint: 'leave --canary and --only away for it',
   })
 }

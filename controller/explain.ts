@@ -7,10 +7,11 @@ import { FleetmoveError } from '../proto/model/error.js'
 import type { Protocol } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { type Listener, listenerText, parseIp } from '../proto/parse.js'
-import type { Service } from './config/fleet.js'
+import type { Fleet, Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { type Hop, inOrderOfWay, type JourneyVerdict, judge, type Leg, legsOf } from './plan/journey.js'
 import { type Path, pathsOf } from './plan/probe-paths.js'
+import { redirectOf } from './plan/redirects.js'
 import { type Prober, probersOf } from './probers.js'
 import { timed } from './progress.js'
 import { selectServices } from './select-services.js'
@@ -55,8 +56,9 @@ interface Client {
 }
 
 const probeMs = 3000
-/** The kernel tells of the last packet a moment after it. */
+/** The kernel tells of the last packet a moment after it; on a busy host, of one that was answered, later. */
 const settleMs = 300
+const longestSettleMs = 3000
 
 /** Sends or awaits packets, and changes nothing but a trace that ends with it. */
 export function explain(context: Context, options: ExplainOptions): Promise<Explanation> {
@@ -152,14 +154,16 @@ interface JourneyOptions {
 
 async function journey(world: World, options: JourneyOptions): Promise<Journey> {
   const { listener, client, path, ingress, waitMs } = options
-  const hosts = [...new Set([ingress.host, path.active.host])]
+  const known = path.listeners.find(({ port }) => port === listener.ports.from)
+  const answering = known?.redirected && ingress === path.ingress ? ingress : path.active
+  const hosts = [...new Set([ingress.host, answering.host])]
   const hops = new Map<Name, Hop[]>(hosts.map((host) => [host, []]))
   const forMs = (client.prober ? probeMs : waitMs) + 10_000
   const request = {
     client: client.ip,
     clientPort: client.port,
     protocol: listener.protocol,
-    ports: portsOf(options.service, listener),
+    ports: portsOf(world.fleet, options.service, listener),
     forMs,
   }
   const running = await inParallel(hosts, (host) =>
@@ -168,30 +172,29 @@ async function journey(world: World, options: JourneyOptions): Promise<Journey> 
   const legs = (): Leg[] => hosts.flatMap((host) => legsOf(host, hops.get(host)!, client.ip))
   try {
     const sent = await send(world, options, legs)
-    await delay(settleMs)
-    const flows = await flowsOf(world, options, sent.port)
-    const seen = inOrderOfWay(legs(), ingress.host)
-    return {
-      ingress: ingress.host,
-      address: ingress.public,
-      sent: sent.text,
-      legs: seen,
-      flows,
-      verdict: judge({
-        ...{ ingress: ingress.host, active: path.active.host, legs: seen, answered: sent.answered(seen) },
-        sender: client.prober?.name ?? client.ip,
-      }),
+    const judged = (): Pick<Journey, 'legs' | 'verdict'> & { answered: boolean } => {
+      const seen = inOrderOfWay(legs(), ingress.host)
+      const answered = sent.answered(seen)
+      const places = { ingress: ingress.host, active: answering.host, sender: client.prober?.name ?? client.ip }
+      return { legs: seen, answered, verdict: judge({ ...places, legs: seen, answered }) }
     }
+    const until = performance.now() + longestSettleMs
+    await delay(settleMs)
+    while (judged().answered && !judged().verdict.ok && performance.now() < until) await delay(settleMs)
+    const flows = await flowsOf(world, { ...options, answering }, sent.port)
+    const { legs: seen, verdict } = judged()
+    return { ingress: ingress.host, address: ingress.public, sent: sent.text, legs: seen, flows, verdict }
   } finally {
     for (const each of running) each.stop()
   }
 }
 
 /** What carries the listener's traffic on either host: as clients use it, and where the process listens. */
-function portsOf(service: Service, { protocol, ports }: Listener): number[] {
+function portsOf(fleet: Fleet, service: Service, { protocol, ports }: Listener): number[] {
   const own = service.listen.filter((each) => each.protocol === protocol)
   const entry = own.find((each) => each.ports.from <= ports.from && ports.to <= each.ports.to)
-  return [...new Set([ports.from, entry?.oldPort ?? ports.from, entry?.newPort ?? ports.from])]
+  const { port: redirect } = redirectOf(fleet, service) ?? { port: ports.from }
+  return [...new Set([ports.from, entry?.oldPort ?? ports.from, entry?.newPort ?? ports.from, redirect])]
 }
 
 /** Opens a connection of our own where we can, else waits for the client's. */
@@ -246,10 +249,10 @@ async function send(
 /** Whatever either host knows of the client at this listener. */
 async function flowsOf(
   world: World,
-  { listener, client, path, ingress }: JourneyOptions,
+  { listener, client, path, ingress, answering }: JourneyOptions & { answering: Path['ingress'] },
   clientPort: number,
 ): Promise<Journey['flows']> {
-  const ends = ingress.host === path.active.host ? [path.active] : [ingress, path.active]
+  const ends = ingress.host === answering.host ? [answering] : [ingress, answering]
   const flows = await inParallel(ends, async (end) => {
     const forwarded = end.host === path.active.host && path.listeners.find(({ port }) => port === listener.ports.from)
     const port = forwarded ? forwarded.forwardedPort : listener.ports.from

@@ -193,6 +193,16 @@ function justSwitched(entries: readonly JournalEntry[], services: readonly Servi
   return services.filter(isFresh).map((service) => service.name)
 }
 
+/** As operators write it: 1 h, not 3600 s. */
+function span(ms: number): string {
+  for (const [unit, name] of [
+    [3_600_000, 'h'],
+    [60_000, 'min'],
+  ] as const)
+    if (ms >= unit && ms % unit === 0) return `${ms / unit} ${name}`
+  return `${Math.round(ms / 1000)} s`
+}
+
 function gate({ stragglers, established, renumbered, fresh, quietMs }: Gate): FleetmoveError {
   const clients = new Set(stragglers.map((straggler) => straggler.client))
   const named = [...clients].slice(0, 5).join(', ')
@@ -200,7 +210,7 @@ function gate({ stragglers, established, renumbered, fresh, quietMs }: Gate): Fl
   const parts = [
     ...(clients.size > 0
       ? [
-          `${clients.size} ${clients.size === 1 ? 'client' : 'clients'} came by the old address within the last ${Math.round(quietMs / 1000)} s (${named}${more})`,
+          `${clients.size} ${clients.size === 1 ? 'client' : 'clients'} came by the old address within the last ${span(quietMs)} (${named}${more})`,
         ]
       : []),
     ...(established > 0 ? [`${established} connections by it are still open`] : []),
@@ -210,9 +220,7 @@ function gate({ stragglers, established, renumbered, fresh, quietMs }: Gate): Fl
         ]
       : []),
     ...(fresh.length > 0
-      ? [
-          `${fresh.join(', ')} moved less than ${Math.round(quietMs / 1000)} s ago, too recently to know who still comes`,
-        ]
+      ? [`${fresh.join(', ')} moved less than ${span(quietMs)} ago, too recently to know who still comes`]
       : []),
   ]
   return new FleetmoveError('gate', {

@@ -5,6 +5,7 @@ import type { Fleet } from './config/fleet.js'
 import { copiesData } from './data.js'
 import { conflicts } from './plan/conflicts.js'
 import { preflight } from './plan/preflight.js'
+import { redirectPorts } from './plan/redirects.js'
 import { neededPairs } from './plan/tunnel-pair.js'
 import type { Site } from './site.js'
 
@@ -23,7 +24,8 @@ export function hostProblems(fleet: Fleet, sites: readonly Site[]): FleetmoveErr
     const tunnels = links.filter(({ left, right }) => left === name || right === name).length
     if (!host || tunnels === 0) return []
     const addresses = host.addresses.map((address) => address.local ?? address.public)
-    return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels, addresses })
+    const redirects = redirectPorts(fleet, host.name)
+    return conflicts({ host: name, facts, port: fleet.tunnel.port, tunnels, addresses, redirects })
   })
   const apart = segmentProblems(fleet, (name) => sites.find((site) => site.name === name)?.facts)
   return [...preflight(hosts, links), ...clashes, ...apart].map(

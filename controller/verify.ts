@@ -203,16 +203,18 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
     )
   }
   const listeners: Proof[] = []
-  for (const { port, forwardedPort } of path.listeners) {
+  for (const { port, forwardedPort, redirected } of path.listeners) {
     for (const side of [path.ingress, path.active]) {
       const through = side === path.ingress
+      const forwarded = through && !path.direct && !redirected
+      const answering = through && redirected ? path.ingress : path.active
       const { reply, flow } = await proveListener(
         world,
         prober,
-        path,
-        { public: side.public, local: through && path.direct ? side.local : path.active.local },
+        answering.host,
+        { public: side.public, local: through && (path.direct || redirected) ? side.local : path.active.local },
         port,
-        through && !path.direct ? forwardedPort : port,
+        forwarded ? forwardedPort : port,
         straight,
       )
       const spec = { protocol: path.protocol, address: side.public, port, connectOnly: true, bytes: 0 }
@@ -224,7 +226,7 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
           what: 'listener',
           bytes: 0,
           receipt: undefined,
-          verdict: judge(port, reply, 0, { spec, flow }, through && !path.direct),
+          verdict: judge(port, reply, 0, { spec, flow, origin: { name: answering.host } }, forwarded),
         }),
       )
     }
@@ -267,11 +269,11 @@ interface Sent {
   receipt: Receipt | undefined
 }
 
-/** Connects to the real listener and looks for the connection on the active host while it stands. */
+/** Connects to the real listener and looks for the connection on the host that answers while it stands. */
 async function proveListener(
   world: World,
   prober: Prober,
-  path: Path,
+  host: Name,
   address: { public: Ip; local: Ip },
   port: number,
   seenPort: number,
@@ -295,7 +297,7 @@ async function proveListener(
   const flow =
     client === undefined || client === '' || connected === null
       ? none
-      : ((await agentOf(world, path.active.host).findFlow({
+      : ((await agentOf(world, host).findFlow({
           protocol: 'tcp',
           address: address.local,
           port: seenPort,

@@ -15,6 +15,7 @@ import type { Context } from './world.js'
 const windowMs = 60_000
 /** Before the first frame: an SSH connection, and two answers for a rate. */
 const firstFrameMs = 8000
+const countedFrameMs = 60_000
 
 export interface WatchFrame {
   fleet: Name
@@ -83,7 +84,8 @@ export async function watch(
   const keep = Math.ceil(windowMs / options.intervalMs)
   const trends = new Map<Name, Trend>(services.map(({ name }) => [name, new Trend(Math.max(keep, 60))]))
   const wait = (ms: number): Promise<void> => delay(ms, undefined, { signal: options.signal }).catch(() => {})
-  const deadline = performance.now() + firstFrameMs
+  // Who counts frames is a program, and wants what is known, however long that takes.
+  const deadline = performance.now() + (options.count === undefined ? firstFrameMs : countedFrameMs)
   try {
     for (const host of hosts.values()) host.begin()
     while (performance.now() < deadline && [...hosts.values()].some((host) => !host.settled)) {
@@ -167,9 +169,9 @@ function lineOf(
   }
 }
 
-/** Of hosts that can't be asked only the journal knows something. */
+/** Of hosts that can't be asked, or not yet, only the journal knows something. */
 const unseen = (hosts: ReadonlyMap<Name, WatchedHost>, both: readonly Name[], known: Stage | undefined): Stage =>
-  both.every((host) => hosts.get(host)!.state.state === 'unreachable') ? (known ?? 'planned') : 'planned'
+  both.some((host) => ['watched', 'no-agent'].includes(hosts.get(host)!.state.state)) ? 'planned' : (known ?? 'planned')
 
 function tunnelsOf(hosts: ReadonlyMap<Name, WatchedHost>, withinMs: number): WatchedTunnel[] {
   const pairs = new Map<string, WatchedTunnel & { sent: number; lost: number }>()

@@ -21,7 +21,7 @@ import {
   type TunnelSpec,
 } from './model/host-spec.js'
 import type { Name } from './model/names.js'
-import { type Parsed, parseHostIp, parseIp, parseName, parsePrefix } from './parse.js'
+import { type Parsed, parseHostIp, parseIp, parseName, parsePrefix, parseRedirect } from './parse.js'
 
 const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
   z.string().transform((text, context): T => {
@@ -70,8 +70,9 @@ function actionOf(
   forward: Omit<ForwardAction, 'kind'> | undefined,
   serve: Omit<ServeAction, 'kind'> | undefined,
   pause: boolean,
+  redirect: boolean,
 ): ServiceRoute['action'] | null {
-  if (pause) return forward || serve ? null : { kind: 'pause' }
+  if (pause || redirect) return forward || serve || pause === redirect ? null : { kind: pause ? 'pause' : 'redirect' }
   if (forward && serve) return { kind: 'split', forward, serve }
   if (forward) return { kind: 'forward', ...forward }
   return serve ? { kind: 'serve', ...serve } : null
@@ -86,16 +87,18 @@ const route = z
     forward: z.object({ tunnel: tunnelIndex, to: hostIp, port: portOr0 }).optional(),
     serve: z.object({ port: portOr0 }).optional(),
     pause: z.boolean(),
+    redirect: z.boolean().default(false),
     helper: z.enum(['', 'ftp']).default(''),
   })
   .transform((value, context): ServiceRoute => {
-    const { protocol, address, ports, forward, serve, pause, helper } = value
+    const { protocol, address, ports, forward, serve, pause, redirect, helper } = value
     const fail = (message: string): never => {
       context.addIssue({ code: 'custom', message })
       return z.NEVER
     }
-    const action = actionOf(forward, serve, pause)
-    if (action === null) return fail('needs forward, serve, or both; or pause alone')
+    const action = actionOf(forward, serve, pause, redirect)
+    if (action === null) return fail('needs forward, serve, or both; or pause or redirect alone')
+    if (redirect && protocol !== 'tcp') return fail('a redirect needs tcp')
     const others = [forward?.port ?? 0, serve?.port ?? 0]
     if (others.some((each) => each !== 0) && ports.from !== ports.to)
       return fail('another port needs a single port, not a range')
@@ -194,14 +197,16 @@ const service = z
     egress: egress.optional(),
     dark: z.object({ host: name, port }).optional(),
     address: z.enum(['', 'moved', 'returning']).default(''),
+    redirect: z.object({ port, to: parsedBy(parseRedirect) }).optional(),
   })
   .transform(
-    ({ localhost, egress, dark, address, ...rest }): ServiceSpec => ({
+    ({ localhost, egress, dark, address, redirect, ...rest }): ServiceSpec => ({
       ...rest,
       ...(localhost ? { localhost } : {}),
       ...(egress ? { egress } : {}),
       ...(dark ? { dark } : {}),
       ...(address ? { address } : {}),
+      ...(redirect ? { redirect } : {}),
     }),
   )
 
@@ -265,6 +270,7 @@ const hostSpec = checked(
         ports += range.to - range.from + 1
         const forward = forwardOf(action)
         if (forward && !indices.has(forward.tunnel)) fail(`${each.name}: no tunnel ${forward.tunnel}`)
+        if (action.kind === 'redirect' && !each.redirect) fail(`${each.name}: nothing to redirect to`)
         if (action.kind === 'split' && each.canary === null) fail(`${each.name}: a split route without a canary`)
       }
     }
@@ -336,12 +342,14 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
       localhost: each.localhost ?? false,
       dark: each.dark,
       address: each.address ?? '',
+      redirect: each.redirect,
       egress: each.egress && { uid: '', source: '', ...each.egress },
       routes: each.routes.map(({ action, ...rest }) => ({
         ...rest,
         forward: forwardOf(action),
         serve: serveOf(action),
         pause: action.kind === 'pause',
+        redirect: action.kind === 'redirect',
         helper: rest.helper ?? '',
       })),
     })),

@@ -133,3 +133,16 @@ export function parseListener(text: string): Parsed<Listener> {
 export function listenerText({ protocol, ports: { from, to } }: Listener): string {
   return from === to ? `${protocol}/${from}` : `${protocol}/${from}-${to}`
 }
+
+/**
+ * Where a redirect leads: the request's path is put behind it, so it has no query and no fragment. https alone: what
+ * answers on the old host speaks HTTP, and leading back there would go round in circles.
+ * @returns in canonical form (WHATWG URL), without a slash at its end
+ */
+export function parseRedirect(text: string): Parsed<string> {
+  const allowed = 'https://HOST[:PORT][/PATH], without a login, a query or a fragment'
+  const url = text.length <= 500 && /^https:\/\/[^\s?#]+$/i.test(text) && URL.canParse(text) ? new URL(text) : undefined
+  // What was found may hold a secret.
+  if (url && (url.username !== '' || url.password !== '')) return { ok: false, found: 'a login', allowed }
+  return url ? taken(url.href.replace(/\/+$/, '')) : refused(text, allowed)
+}

@@ -5,7 +5,7 @@ import { type Conntrack, type ConntrackEntry, status } from '../kernel/conntrack
 import type { TcpState } from '../kernel/conntrack-tcp.js'
 import { agedSockets, establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
 import type { KnownAges, Oldest, Standing } from './ages.js'
-import { hasProtocol, routeOf, routeOfSocket, wayOf } from './service-flows.js'
+import { hasProtocol, isRedirected, routeOf, routeOfSocket, wayOf } from './service-flows.js'
 
 export interface Drain {
   /** That go through this host into a tunnel. */
@@ -31,6 +31,7 @@ export async function drain(conntrack: Conntrack, service: ServiceSpec, ages: Kn
   const entries: ConntrackEntry[] = []
   await conntrack.walk({ tcpStates: standingStates }, (entry) => {
     const action = stands(entry) ? routeOf(service, entry)?.action : undefined
+    if (isRedirected(service, entry)) return
     if (action && (entry.protocol === 'tcp' || staysHere(action))) entries.push(entry)
   })
   const sockets = hasProtocol(service, 'tcp') ? await establishedSockets(0) : []

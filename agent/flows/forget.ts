@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { forwardOf, type ServiceSpec, serveOf } from '../../proto/model/host-spec.js'
 import type { Conntrack, ConntrackEntry } from '../kernel/conntrack.js'
 import { establishedSockets, type TcpSocket } from '../kernel/sock-diag.js'
-import { routeOf, wayOf } from './service-flows.js'
+import { isRedirected, routeOf, wayOf } from './service-flows.js'
 
 const pollMs = 100
 
@@ -76,7 +76,7 @@ const isOpening = (service: ServiceSpec, entry: ConntrackEntry): boolean =>
 /** Pure part of `forgetMisled`. What goes the right way stays: without it the answer would confuse its client. */
 export function isMisled(service: ServiceSpec, entry: ConntrackEntry): boolean {
   const action = entry.tcpState === 'syn-sent' ? routeOf(service, entry)?.action : undefined
-  if (!action) return false
+  if (!action || isRedirected(service, entry)) return false
   return (wayOf(entry.mark).way === 'into' ? forwardOf(action) : serveOf(action)) === undefined
 }
 

@@ -46,6 +46,10 @@ export function routeOfSocket(service: ServiceSpec, socket: TcpSocket): ServiceR
   )
 }
 
+/** Answered by our own process with a redirect: nothing of the service's. */
+export const isRedirected = (service: ServiceSpec, entry: ConntrackEntry): boolean =>
+  entry.reply.sourcePort === service.redirect?.port && routeOf(service, entry)?.action.kind === 'redirect'
+
 export const hasProtocol = (service: ServiceSpec, protocol: Protocol): boolean =>
   service.routes.some((route) => route.protocol === protocol)
 

@@ -1,6 +1,7 @@
 /** The real kernel: rtnetlink, /proc/sys, nft, wg, and the processes that serve userspace tunnels. */
 import { FleetmoveError } from '../../proto/model/error.js'
 import { paths } from '../plan/own.js'
+import { isRedirectReady, redirectOf } from '../redirect/ready.js'
 import { keyFiles } from '../tunnel/key-files.js'
 import { addressPerformers, listAddresses } from './addresses.js'
 import { announcePerformer } from './announce.js'
@@ -31,6 +32,8 @@ export interface LinuxKernelOptions {
   runDirectory?: string
   /** This host's WireGuard key, base64, as `wg` reads it. */
   wireguardKeyFile?: string
+  /** A process that this kernel has started has ended, by itself or stopped by us. */
+  onProcessEnd?: () => void
 }
 
 export interface LinuxKernel extends Kernel {
@@ -62,9 +65,12 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
         if (device !== null) await clearWayForWireguardGo(netlink, device)
       },
       isReady: (process) => {
+        const redirect = redirectOf(process)
+        if (redirect) return isRedirectReady(redirect)
         const device = deviceOfWireguardGo(process)
         return device === null ? null : isWireguardGoReady(netlink, device)
       },
+      onEnd: options.onProcessEnd ?? (() => {}),
       sweep: sweepAfterWireguardGo,
     }),
   }

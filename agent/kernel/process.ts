@@ -1,5 +1,5 @@
 /**
- * Processes that must outlive the agent (OpenVPN, wireguard-go): each its own session, its output in a
+ * Processes that must outlive the agent (OpenVPN, wireguard-go, redirects): each its own session, its output in a
  * file, found again by a pid file. Nobody but us starts them, so a supervisor would have nothing to add
  * but its absence on some hosts.
  */
@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { ProcessSpec } from '../plan/desired.js'
 import { processFingerprint } from '../plan/difference.js'
+import { ownProgram } from '../plan/own.js'
 import type { Performers } from './step.js'
 import { installHint, toolPath } from './tool.js'
 
@@ -86,6 +87,9 @@ interface Failure {
   hint?: string
 }
 
+const commandOf = ([program, ...words]: readonly string[]): string[] =>
+  program === ownProgram ? [process.execPath, process.argv[1]!, ...words] : [program!, ...words]
+
 interface Started {
   child: ChildProcess
   /** Resolves once the process has ended or could not be started. */
@@ -96,7 +100,8 @@ function launch(process: ProcessSpec, log: string): Started {
   const output = openSync(log, 'w', 0o600)
   try {
     // detached is setsid(2). Files instead of pipes: a pipe to a dead agent would kill the process at its next word.
-    const child = spawn(process.argv[0]!, process.argv.slice(1), {
+    const [program, ...words] = commandOf(process.argv)
+    const child = spawn(program!, words, {
       cwd: '/',
       env: { PATH: toolPath, ...process.env },
       detached: true,
@@ -148,10 +153,12 @@ export interface ProcessOptions {
   /** Clears the way for a process that is about to start. */
   prepare: (process: ProcessSpec) => Promise<void>
   /**
-   * Whether a process that makes a device is ready. Asked again and again after the start.
+   * Whether a process is ready, where that can be asked. Asked again and again after the start.
    * @returns null where nothing is known of this kind of process: then it must only stay alive a moment
    */
   isReady: (process: ProcessSpec) => Promise<boolean> | null
+  /** A process that this agent has started has ended by itself. */
+  onEnd: () => void
   /** Removes what a process leaves behind when it ends, by the process's name. */
   sweep: (name: string) => void
 }
@@ -160,6 +167,7 @@ export const processPerformers = ({
   runDirectory,
   prepare,
   isReady,
+  onEnd,
   sweep,
 }: ProcessOptions): Pick<Performers, 'start-process' | 'stop-process'> => {
   const files = (name: string): { pid: string; log: string } => {
@@ -201,7 +209,7 @@ export const processPerformers = ({
       writePrivately(pid, JSON.stringify(record))
     }
     const failure = await Promise.race([ended, whenReady(process, ended)])
-    if (failure === null) return
+    if (failure === null) return void ended.then(onEnd)
     const quoted = lastLines(log)
     await stop(process.name)
     // Where even the pid is unknown there is no record that names it.
@@ -223,7 +231,7 @@ export const processPerformers = ({
       over = true
     })
     const ready = await poll(async () => over || (await isReady(process)) === true, readyTimeout)
-    return ready ? null : { reason: `its device is not there after ${readyTimeout / 1000} s` }
+    return ready ? null : { reason: `it is not ready after ${readyTimeout / 1000} s` }
   }
 
   return {

@@ -6,6 +6,7 @@ import type { Desired, RouteSpec, RuleSpec } from './desired.js'
 import { allowances, firewallRules } from './firewall/firewall-rules.js'
 import { movedPieces } from './moved-addresses.js'
 import { isOurDevice, routeMark, routeMask, routeTable, rulePriority } from './own.js'
+import { redirectProcesses } from './redirects.js'
 import { ruleset } from './ruleset.js'
 import { desiredSysctls, openedDevices } from './sysctls.js'
 
@@ -25,7 +26,7 @@ export function derive(
   const settings = { observed, found, uplinks, tunnelDevices: [...devices.values()] }
   return {
     links: pieces.flatMap((piece) => piece.links),
-    processes: pieces.flatMap((piece) => piece.processes),
+    processes: [...pieces.flatMap((piece) => piece.processes), ...redirectProcesses(spec.services)],
     addresses: pieces.flatMap((piece) => piece.addresses),
     routes: pieces.flatMap((piece) => tunnelRoutes(piece.tunnel, piece.device, piece.layer)),
     rules: pieces.flatMap((piece) => tunnelRules(piece.tunnel.index)),

@@ -7,6 +7,7 @@ import type { Step } from '../kernel/step.js'
 import type { Desired, LinkSpec, ProcessSpec } from './desired.js'
 import { fingerprint } from './fingerprint.js'
 import { deviceIndex } from './own.js'
+import { isRedirect } from './redirects.js'
 
 /** What a process was started with; a running one with another fingerprint is replaced. */
 export const processFingerprint = (process: ProcessSpec): string =>
@@ -33,7 +34,8 @@ export function makeRoom(desired: Desired, observed: Observed): { steps: Step[];
   const stopped = Object.entries(observed.processes)
     .filter(
       ([name, mark]) =>
-        remade.has(deviceIndex(deviceOfProcess(name)) ?? 0) && (processes.get(name) !== mark || isAdrift(name)),
+        (remade.has(deviceIndex(deviceOfProcess(name)) ?? 0) && (processes.get(name) !== mark || isAdrift(name))) ||
+        (isRedirect(name) && processes.has(name) && processes.get(name) !== mark),
     )
     .map(([name]) => name)
 

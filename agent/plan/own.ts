@@ -48,6 +48,9 @@ export const deviceIndex = (name: string): number | undefined => {
   return match ? Number(match[1]) : undefined
 }
 
+/** Stands in argv for this agent's own runtime and program: where those are is the host's business. */
+export const ownProgram = 'fleetmove-agent'
+
 export const paths = {
   lib: '/usr/local/lib/fleetmove',
   state: '/var/lib/fleetmove',

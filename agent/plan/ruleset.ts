@@ -45,6 +45,7 @@ import { type FrameInput, frameOf } from './frame.js'
 import { assignHelpers, helperObjects, leaveUnzoned } from './ftp.js'
 import { lateAnswerSets } from './late-answers.js'
 import { intoTunnel, lateCounter, routeMark, table } from './own.js'
+import { refuseUntranslated, toRedirect } from './redirects.js'
 import { splitRules } from './split-rules.js'
 import { meetSilence, switchCounters, switchSets } from './unreachable.js'
 
@@ -91,7 +92,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     { chain: carryChain, rules: leaveHere(services, input.devices) },
     { chain: strangersChain, rules: guardLeaving(services, input.devices) },
     { chain: helpersChain, rules: assignHelpers(services) },
-    { chain: darkChain, rules: refuseChecks(input.spec.host, services) },
+    { chain: darkChain, rules: [...refuseChecks(input.spec.host, services), ...refuseUntranslated(services)] },
     { chain: unzonedChain, rules: leaveUnzoned(services) },
     ...targets.byRules.values(),
   ].map(chainOf)
@@ -174,6 +175,7 @@ function openService(host: Name, service: ServiceSpec, targets: Targets, opening
 
 function routeChain(host: Name, service: ServiceSpec, { address, action }: ServiceRoute, targets: Targets): string {
   if (action.kind === 'pause') return target(targets, `pause-${service.name}`, ['drop'])
+  if (action.kind === 'redirect') return target(targets, `redirect-${service.name}`, redirectRules(service, address))
   const [forward, serve] = [forwardOf(action), serveOf(action)]
   const there = forward && target(targets, `fwd-${service.name}`, forwardRules(service, familyOf(address), forward))
   const here = serve && target(targets, `here-${service.name}`, serveRules(service, address, serve))
@@ -187,6 +189,13 @@ const forwardRules = (
   family: Family,
   { tunnel, to, port }: Omit<ForwardAction, 'kind'>,
 ): string[] => [`counter name "${forwardedCounter(service.name)}"`, recordArrival(family), ...into(tunnel, to, port)]
+
+/** Its clients still come by the old address. */
+const redirectRules = (service: ServiceSpec, address: Ip): string[] => [
+  `counter name "${forwardedCounter(service.name)}"`,
+  recordArrival(familyOf(address)),
+  toRedirect(address, service.redirect!.port),
+]
 
 const serveRules = (service: ServiceSpec, address: Ip, { port }: Omit<ServeAction, 'kind'>): string[] => [
   `counter name "${servedCounter(service.name)}"`,

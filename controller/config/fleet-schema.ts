@@ -10,6 +10,7 @@ import { type Name, namePattern } from '../../proto/model/names.js'
 import { type Parsed, parseHostIp, parseIp, parseListener, parseName, parsePrefix, quote } from '../../proto/parse.js'
 import { parseSshTarget } from '../ssh/ssh-target.js'
 import { dns, domainName } from './dns-schema.js'
+import { redirect } from './redirect-schema.js'
 import {
   choice,
   command,
@@ -215,6 +216,7 @@ const service = mapping(
       description:
         'move: hosts on one segment; once the service has moved, its old addresses go over to the new host. forward: the old host keeps them and forwards',
     }),
+    redirect: redirect.optional(),
     strategy: choice(['rolling', 'recreate'])
       .default('rolling')
       .meta({ description: 'rolling: both sides may run at once; recreate: never two at once' }),

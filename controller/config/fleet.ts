@@ -83,6 +83,8 @@ export interface Service {
   readonly drainMs: number
   /** What becomes of clients that are still there after that time. */
   readonly drainThen: 'reset' | 'leave'
+  /** Once it has moved, its old host answers these TCP ports with a 308 instead of forwarding them. */
+  readonly redirect: { readonly to: string; readonly ports: readonly number[] } | undefined
   /** How the service is started and stopped; undefined: it is left running on both sides. */
   readonly lifecycle: Lifecycle | undefined
   readonly health: Health

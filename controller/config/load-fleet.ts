@@ -6,6 +6,7 @@ import { checkAddresses } from './check-addresses.js'
 import { checkListeners } from './check-listeners.js'
 import { checkMovingAddresses } from './check-moving-addresses.js'
 import { checkOrder } from './check-order.js'
+import { checkRedirects } from './check-redirects.js'
 import { checkReferences } from './check-references.js'
 import { draftOf } from './draft.js'
 import { explainIssues } from './explain-issues.js'
@@ -70,6 +71,7 @@ export function parseFleet(text: string, path: string): Fleet {
     ...checkAddresses(draft),
     ...checkListeners(draft),
     ...checkMovingAddresses(draft),
+    ...checkRedirects(draft),
     ...checkOrder(draft),
   ].map((problem): PlacedProblem => {
     const where = pathText(problem.path)
@@ -142,6 +144,10 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
     holdMs: entry.hold,
     drainMs: entry.drain,
     drainThen: entry.drain_then,
+    redirect: entry.redirect && {
+      to: entry.redirect.to,
+      ports: entry.redirect.listen?.map(({ ports }) => ports.from) ?? [80],
+    },
     lifecycle: lifecycleOf(entry),
     health: entry.health,
     wave: entry.wave,

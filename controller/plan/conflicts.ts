@@ -16,6 +16,8 @@ export interface ConflictsInput {
   tunnels: number
   /** Of its services, as they stand on its devices. */
   addresses: readonly Ip[]
+  /** TCP ports at which it is going to answer with redirects. */
+  redirects?: readonly number[]
 }
 
 /** The agent's own (agent/plan/own.ts), which the controller never sees. */
@@ -23,7 +25,7 @@ const own = { priority: 5180, firstTable: 5181, lastTable: 5243, protocol: '146'
 const ourMarks = 0xff000000
 
 /** Nothing where fleetmove stands already: there, what looks like ours is ours. */
-export function conflicts({ host, facts, port, tunnels, addresses }: ConflictsInput): Problem[] {
+export function conflicts({ host, facts, port, tunnels, addresses, redirects = [] }: ConflictsInput): Problem[] {
   if (facts.installed.directory || facts.installed.socket) return []
   const problem = (message: string, hint: string): Problem => ({ host, message, hint })
   return [
@@ -77,13 +79,13 @@ export function conflicts({ host, facts, port, tunnels, addresses }: ConflictsIn
         ),
       ]
     }),
-    ...portsOf(port, tunnels).flatMap(({ protocol, number, what }) => {
+    ...[...portsOf(port, tunnels), ...redirects.map(ofRedirect)].flatMap(({ protocol, number, what }) => {
       const taken = facts.inUse.listeners.find((each) => each.protocol === protocol && each.port === number)
       if (!taken) return []
       return [
         problem(
           `${protocol.toUpperCase()} port ${number}, which fleetmove needs for ${what}, is in use${taken.process === '' ? '' : ` by ${taken.process}`}`,
-          'Choose another with `tunnel: { port: … }` in fleet.yaml; the ports of probes lie 1000 above it.',
+          'Choose another with `tunnel: { port: … }` in fleet.yaml; the ports of probes lie 1000 above it, those of redirects 2000.',
         ),
       ]
     }),
@@ -136,6 +138,8 @@ interface NeededPort {
   number: number
   what: string
 }
+
+const ofRedirect = (number: number): NeededPort => ({ protocol: 'tcp', number, what: 'a redirect' })
 
 const portsOf = (base: number, tunnels: number): NeededPort[] =>
   Array.from({ length: tunnels }, (_, i) => i + 1).flatMap((index): NeededPort[] => [

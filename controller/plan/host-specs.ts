@@ -14,6 +14,7 @@ import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
 import { addressPairs, type ResolvedAddress } from './addressing.js'
 import { movedAddresses } from './moving-addresses.js'
+import { answersRedirects, isRedirectedPort, redirectOf } from './redirects.js'
 import { pairKey, type TunnelPair } from './tunnel-pair.js'
 
 /** Where a service stands in its move. */
@@ -96,6 +97,7 @@ function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSp
       ...(service.check !== undefined && state.dark ? { dark: { host: state.dark, port: service.check } } : {}),
       ...egressOf(input, service, host, state),
       ...(state.address ? { address: state.address } : {}),
+      ...(answersRedirects(service, host, state) ? { redirect: redirectOf(input.fleet, service)! } : {}),
       ...(service.localhost && host === from ? { localhost: true as const } : {}),
     },
   ]
@@ -122,11 +124,13 @@ function routes(input: SpecsInput, service: Service, host: Name, state: ServiceS
         ...(listener.helper ? { helper: listener.helper } : {}),
         action: state.paused
           ? { kind: 'pause' }
-          : state.canary
-            ? { kind: 'split', forward, serve }
-            : state.active === host
-              ? { kind: 'serve', ...serve }
-              : { kind: 'forward', ...forward },
+          : host === service.from && isRedirectedPort(service, state, listener)
+            ? { kind: 'redirect' }
+            : state.canary
+              ? { kind: 'split', forward, serve }
+              : state.active === host
+                ? { kind: 'serve', ...serve }
+                : { kind: 'forward', ...forward },
       }
     })
   })

@@ -67,8 +67,27 @@ function waiting(service: Service, facts: (host: Service['from']) => HostFacts):
   return [`${limit}: their packets are queued in the kernels of both hosts, and nobody is refused`]
 }
 
-function besides({ listen, egress, check, localhost, movesAddress, to, from }: Service): string[] {
+/** HTTPS would need the certificate on the old host, and its key. */
+function redirected(
+  listen: readonly ServiceListener[],
+  { to, ports }: NonNullable<Service['redirect']>,
+  from: string,
+): string[] {
+  const isOne = ({ protocol, ports: { from: first, to: last } }: ServiceListener): boolean =>
+    protocol === 'tcp' && first === last && ports.includes(first)
+  const rest = listen.filter((each) => !isOne(each)).map(listenerText)
+  const texts = listen.filter(isOne).map(listenerText).join(', ')
   return [
+    `from then on ${from} answers ${texts} itself, with a redirect (308) to ${to}, and doesn't forward it`,
+    ...(rest.length > 0
+      ? [`${rest.join(', ')} is forwarded all the same: a redirect speaks HTTP, and has no certificate for HTTPS`]
+      : []),
+  ]
+}
+
+function besides({ listen, egress, check, localhost, movesAddress, redirect, to, from }: Service): string[] {
+  return [
+    ...(redirect ? redirected(listen, redirect, from) : []),
     ...(movesAddress
       ? [
           `then its old addresses themselves go over to ${to}, with all their ports, and ${from} forwards no more; connections that stand are handed over`,

@@ -5,6 +5,7 @@ import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
 import { addressPairs } from './addressing.js'
 import type { Locals, States } from './host-specs.js'
+import { isRedirectedPort } from './redirects.js'
 import { pairKey, type TunnelPair } from './tunnel-pair.js'
 
 export interface PathEnd {
@@ -28,10 +29,10 @@ export interface Path {
   /** `probePort` is forwarded, the next one never is. */
   probePort: number
   /**
-   * The first port of each TCP listener: as clients use it, and as it arrives through the tunnel. Of very
+   * `redirected`: the ingress answers it itself. The first port of each TCP listener: as clients use it, and as it arrives through the tunnel. Of very
    * many a sample: all go the same way through one map, and each costs a connection on every path.
    */
-  listeners: { port: number; forwardedPort: number }[]
+  listeners: { port: number; forwardedPort: number; redirected: boolean }[]
 }
 
 export function pathsOf(
@@ -68,6 +69,7 @@ export function pathsOf(
         protocol === 'tcp'
           ? triedListeners(service).map((listener) => ({
               port: listener.ports.from,
+              redirected: isRedirectedPort(service, state, listener),
               forwardedPort: (onNew ? listener.newPort : listener.oldPort) ?? listener.ports.from,
             }))
           : [],

@@ -105,6 +105,16 @@ export interface ServiceSpec {
   dark?: { host: Name; port: number }
   /** Absent while its old addresses are as they were found. */
   address?: AddressState
+  /** This host answers some of its listeners by itself, or is about to: with a redirect. */
+  redirect?: Redirect
+}
+
+/** A process of ours that answers every HTTP request with a 308. */
+export interface Redirect {
+  /** TCP, where it listens: only what the dispatch translates reaches it. */
+  port: number
+  /** What the request's path is put behind: https://HOST[:PORT][/PATH], without a slash at its end. */
+  to: string
 }
 
 /**
@@ -135,7 +145,7 @@ export interface ServiceRoute {
   /** As it stands on the host (behind one-to-one NAT: the local address). */
   address: Ip
   ports: { from: number; to: number }
-  action: ForwardAction | ServeAction | SplitAction | PauseAction
+  action: ForwardAction | ServeAction | SplitAction | PauseAction | RedirectAction
   /** The protocol opens further connections, of which its control connection tells. TCP only. */
   helper?: 'ftp'
 }
@@ -167,6 +177,11 @@ export interface SplitAction {
  */
 export interface PauseAction {
   kind: 'pause'
+}
+
+/** Answered by the service's `redirect`. TCP only. */
+export interface RedirectAction {
+  kind: 'redirect'
 }
 
 /** The way into the tunnel that a route has, if it has one. */

@@ -139,6 +139,21 @@ const cases: Record<string, { plan: FleetPlan; verbose?: true; width?: number; s
   finalized: {
     plan: { ...base, pending: false, hosts: [host('old')], paths: [], tunnels: [], services: [], phases: [] },
   },
+  redirect: {
+    plan: {
+      ...base,
+      ...{ hosts: [], paths: [], tunnels: [], phases: [] },
+      services: [
+        service(
+          {
+            listen: [80, 443].map((port) => ({ ...exampleService().listen[0]!, ports: { from: port, to: port } })),
+            redirect: { to: 'https://www.example.org', ports: [80] },
+          },
+          'yes',
+        ),
+      ],
+    },
+  },
   'in-the-way': {
     plan: {
       ...base,

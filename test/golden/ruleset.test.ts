@@ -71,6 +71,22 @@ const cases: Record<string, RulesetInput> = {
       [service('mail', [{ ...serve(['tcp', 25], new4), action: { kind: 'pause' } }], { stage: 'moving' })],
     ),
   ),
+  redirect: on(
+    spec(
+      [tunnel(1)],
+      [
+        service(
+          'web',
+          [
+            { ...serve(['tcp', 80], old4), action: { kind: 'redirect' } },
+            { ...serve(['tcp', 80], old6), action: { kind: 'redirect' } },
+            forward(['tcp', 443], { local: old4, peer: new4 }),
+          ],
+          { ...moved, redirect: { port: 53820, to: 'https://www.example.org' } },
+        ),
+      ],
+    ),
+  ),
   'two-tunnels': on(
     spec(
       [tunnel(1), tunnel(2, { peerAddresses: [ip('203.0.113.11')], mtu: 1370 })],

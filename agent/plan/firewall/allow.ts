@@ -20,6 +20,8 @@ export type Allow =
   | { kind: 'probe'; protocol: Protocol; port: number }
   /** In prerouting, where the reverse path is checked, by our mark too, which leads elsewhere: connections that bear it. */
   | { kind: 'steered' }
+  /** What the dispatch has translated to a process that redirects. */
+  | { kind: 'redirect'; port: number }
   /** While the path is measured, before the peer's address is settled. */
   | { kind: 'measure'; port: number }
 
@@ -71,6 +73,8 @@ function iptablesMatch(allow: Allow): string[] {
       return ['-s', allow.from, ...port('udp', allow.port)]
     case 'probe':
       return ['-p', allow.protocol, '-m', allow.protocol, '--dport', `${allow.port}:${allow.port + 1}`]
+    case 'redirect':
+      return [...port('tcp', allow.port), '-m', 'conntrack', '--ctstate', 'DNAT']
     case 'measure':
       return port('udp', allow.port)
   }
@@ -94,6 +98,8 @@ export function nftRule(allow: Allow): string {
       return `${source(allow.from)} udp dport ${allow.port} accept`
     case 'probe':
       return `${allow.protocol} dport ${allow.port}-${allow.port + 1} accept`
+    case 'redirect':
+      return `tcp dport ${allow.port} ct status dnat accept`
     case 'measure':
       return `udp dport ${allow.port} accept`
   }
@@ -118,6 +124,8 @@ export function describeAllow(allow: Allow): string {
       return `probes: ${allow.protocol.toUpperCase()} ports ${allow.port} and ${allow.port + 1}`
     case 'steered':
       return "clients' packets whose way back is a tunnel (their connections bear our mark)"
+    case 'redirect':
+      return `clients that are answered with a redirect: TCP port ${allow.port}, once translated`
     case 'measure':
       return `UDP port ${allow.port} while the path is measured`
   }

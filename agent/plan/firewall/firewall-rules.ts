@@ -12,6 +12,7 @@ export function allowances(spec: HostSpec): Allow[] {
     { kind: 'forwarded' },
     { kind: 'arriving' },
     { kind: 'steered' },
+    ...spec.services.flatMap(({ redirect }): Allow[] => (redirect ? [{ kind: 'redirect', port: redirect.port }] : [])),
     ...spec.tunnels.flatMap((tunnel): Allow[] => {
       const { device, links, layer } = piecesOf(tunnel)
       return [

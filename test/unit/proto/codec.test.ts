@@ -173,7 +173,7 @@ const hostile: [string, (wire: Wire) => unknown, RegExp][] = [
     (wire) => {
       wire.services[0]!.routes[0]!.forward = undefined
     },
-    /needs forward, serve, or both; or pause alone/,
+    /needs forward, serve, or both; or pause or redirect alone/,
   ],
   [
     'a route with both actions and no canary to choose',
@@ -187,7 +187,7 @@ const hostile: [string, (wire: Wire) => unknown, RegExp][] = [
     (wire) => {
       wire.services[0]!.routes[0]!.pause = true
     },
-    /or pause alone/,
+    /or pause or redirect alone/,
   ],
   [
     'a canary of everybody',
@@ -392,6 +392,7 @@ const hostile: [string, (wire: Wire) => unknown, RegExp][] = [
         forward: undefined,
         serve: { port: 0 },
         pause: false,
+        redirect: false,
         helper: '',
       }))
     },

@@ -35,6 +35,12 @@ test('an opening that goes another way than the rules do now is forgotten', () =
   expect(misled({ kind: 'split', forward, serve })).toEqual([])
 })
 
+test('what our own redirect answers goes the right way, and the program that was there before does not', () => {
+  const redirecting = { ...service({ kind: 'redirect' }), redirect: { port: 53820, to: 'https://new.example' } }
+  expect(isMisled(redirecting, opening(0))).toBe(true)
+  expect(isMisled(redirecting, opening(0, { reply: { ...opening(0).reply, sourcePort: 53820 } }))).toBe(false)
+})
+
 test("what is answered, or not the service's, is left", () => {
   for (const tcpState of ['syn-received', 'established', 'time-wait'] as const)
     expect(isMisled(service(serve), opening(ways.into, { tcpState }))).toBe(false)

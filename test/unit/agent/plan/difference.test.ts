@@ -247,6 +247,23 @@ describe('sysctls', () => {
   })
 })
 
+test('a redirect answers before anybody is sent to it, until nobody is; with another URL it is started anew', async () => {
+  const web = (to: string | undefined) =>
+    service(
+      'web',
+      [to ? { ...serve(['tcp', 80], new4), action: { kind: 'redirect' } } : serve(['tcp', 80], new4)],
+      to ? { redirect: { port: 53820, to } } : {},
+    )
+  const subject = new Subject()
+  await subject.become(spec([tunnel(1)], [web(undefined)]))
+  const kinds = async (to: string | undefined, generation: number) =>
+    (await subject.become(spec([tunnel(1)], [web(to)], generation))).map((step) => step.do)
+  expect(await kinds('https://a.example', 2)).toEqual(['start-process', 'load-ruleset'])
+  expect(await kinds('https://b.example', 3)).toEqual(['stop-process', 'start-process'])
+  expect(await kinds('https://b.example', 4)).toEqual([])
+  expect(await kinds(undefined, 5)).toEqual(['load-ruleset', 'stop-process'])
+})
+
 describe('the way from one driver to another', () => {
   const drivers = [
     tunnel(1),

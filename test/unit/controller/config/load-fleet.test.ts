@@ -303,7 +303,7 @@ describe('text that is no fleet', () => {
 describe('what a key may hold', () => {
   const nameForm = 'a name of 1 to 32 characters of a-z, 0-9 and -, beginning with a letter or digit'
   const serviceKeys =
-    'from, to, listen, addresses, address, strategy, hold, drain, drain_then, unit, container, run, health, wave, names, after, data, egress, egress_from, localhost, hooks, check'
+    'from, to, listen, addresses, address, redirect, strategy, hold, drain, drain_then, unit, container, run, health, wave, names, after, data, egress, egress_from, localhost, hooks, check'
   it.each<[string, string, string[]]>([
     ['a number for a name', small().replace('fleet: f', 'fleet: 7'), ['1:8: fleet: found 7, allowed a name']],
     ['a service name', small().replace('web:', 'Web_1:'), [`6:3: services.Web_1: found "Web_1", allowed ${nameForm}`]],

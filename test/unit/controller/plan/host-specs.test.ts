@@ -154,6 +154,29 @@ describe('hostSpecs', () => {
     expect(routesOn(specs, old)).toEqual(['203.0.113.10 443 here', '203.0.113.11 443 to 198.51.100.20'])
   })
 
+  it('lets the old host answer with a redirect once the service has moved, and be ready for it before', () => {
+    const redirect = { to: 'https://www.example.org', ports: [80] }
+    const listen = [listener(80), listener(443)]
+    const shop = { ...service('shop', listen, [['203.0.113.10', '198.51.100.20']]), redirect }
+    const fleet = fleetOf({ ...shop, name: name('first') }, shop)
+    const on = (host: Name, stage: Stage, active: Name) =>
+      hostSpecs(input(fleet, at(stage, active, 'shop'))).get(host)!.services[0]!
+    const answers = { port: 53821, to: 'https://www.example.org' }
+    expect(on(old, 'forwarding', old).redirect).toBeUndefined()
+    expect(on(old, 'moving', old)).toMatchObject({
+      redirect: answers,
+      routes: [{ action: { kind: 'serve' } }, { action: { kind: 'serve' } }],
+    })
+    for (const stage of ['moving', 'moved'] as const)
+      expect(on(old, stage, fresh)).toMatchObject({
+        redirect: answers,
+        routes: [{ action: { kind: 'redirect' } }, { action: { kind: 'forward' } }],
+      })
+    expect(on(fresh, 'moved', fresh).redirect).toBeUndefined()
+    for (const spec of hostSpecs(input(fleet, at('moved', fresh, 'shop'))).values())
+      expect(decodeHostSpec(encodeHostSpec(spec))).toEqual(spec)
+  })
+
   it('has no spec for a host without a tunnel', () => {
     expect(hostSpecs({ ...input(fleetOf(web), new Map()), pairs: [] }).size).toBe(0)
   })

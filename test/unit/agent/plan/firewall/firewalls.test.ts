@@ -5,7 +5,7 @@ import { commentOf } from '../../../../../agent/plan/firewall/allow.js'
 import type { ForeignChain, IptablesCommand } from '../../../../../agent/plan/firewall/chain.js'
 import { allowances, firewallRules, firewallSteps } from '../../../../../agent/plan/firewall/firewall-rules.js'
 import { readFirewalls } from '../../../../../agent/plan/firewall/read-firewalls.js'
-import { spec, tunnel } from '../specs.js'
+import { service, spec, tunnel } from '../specs.js'
 
 const sample = (name: string): string => readFileSync(join(__dirname, 'samples', name), 'utf8')
 const byIptables = (text: string, command: IptablesCommand = 'iptables-nft'): ForeignChain[] =>
@@ -45,6 +45,17 @@ describe('where they drop what is not let in by name', () => {
     expect(at('-A FORWARD -m conntrack --ctstate NEW -j DROP')).toBe(1)
     expect(at('-A FORWARD -j ACCEPT', '-A FORWARD -j DROP')).toBeNull()
   })
+})
+
+test('clients that are redirected come translated, to a port that is open to nobody else', () => {
+  const redirecting = service('web', [], { redirect: { port: 53820, to: 'https://www.example.org' } })
+  const allows = allowances(spec([tunnel(1)], [redirecting]))
+  const steps = (chains: ForeignChain[]): string =>
+    firewallSteps(firewallRules(allows, chains), chains).adding.map(describeStep).join('\n')
+  expect(steps(byIptables(sample('ufw-0.36.txt')))).toContain(
+    "-p tcp -m tcp --dport 53820 -m conntrack --ctstate DNAT -m comment --comment 'fleetmove redirect 53820' -j ACCEPT",
+  )
+  expect(steps(byNft(sample('firewalld-1.3.json')))).toContain('tcp dport 53820 ct status dnat accept')
 })
 
 test('the rules are as narrow as can be, and told as they would be typed', () => {

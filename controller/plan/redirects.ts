@@ -1,0 +1,37 @@
+/** What an old host answers with a redirect, and by which port of its own. Pure. */
+import type { Protocol, Redirect } from '../../proto/model/host-spec.js'
+import type { Name } from '../../proto/model/names.js'
+import type { Fleet, Service } from '../config/fleet.js'
+import type { ServiceState } from './host-specs.js'
+
+/** One port a service, well away from those of tunnels and probes. */
+const redirectPort = (base: number, index: number): number => (base < 60_000 ? base + 2000 : base - 2000) + index
+
+/** Of the services that an old host is going to answer for; one port each in the whole fleet. */
+export function redirectOf(fleet: Fleet, service: Service): Redirect | undefined {
+  if (!service.redirect) return undefined
+  const all = [...fleet.services.values()].filter(({ redirect }) => redirect)
+  return { port: redirectPort(fleet.tunnel.port, all.indexOf(service)), to: service.redirect.to }
+}
+
+/** The ports that this host must have free for it. */
+export const redirectPorts = (fleet: Fleet, host: Name): number[] =>
+  [...fleet.services.values()].flatMap((service) =>
+    service.from === host ? (redirectOf(fleet, service)?.port ?? []) : [],
+  )
+
+/** It answers before anybody is sent to it: from the intent to move on. */
+export const answersRedirects = (service: Service, host: Name, { stage }: ServiceState): boolean =>
+  service.redirect !== undefined && host === service.from && (stage === 'moving' || stage === 'moved')
+
+/** Whether openings to this port of the old host are answered there, and go no further. */
+export const isRedirectedPort = (
+  service: Service,
+  { active, canary }: ServiceState,
+  { protocol, ports }: { protocol: Protocol; ports: { from: number; to: number } },
+): boolean =>
+  active === service.to &&
+  !canary &&
+  protocol === 'tcp' &&
+  ports.from === ports.to &&
+  (service.redirect?.ports.includes(ports.from) ?? false)
