@@ -1,8 +1,14 @@
 /** What an old host answers with a redirect, and by which port of its own. Pure. */
-import type { Protocol, Redirect } from '../../proto/model/host-spec.js'
+import type { Protocol, Redirect, Stage } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
-import type { ServiceState } from './host-specs.js'
+
+/** What of its state decides (ServiceState in host-specs.ts). */
+interface Standing {
+  stage: Stage
+  active: Name
+  canary?: unknown
+}
 
 /** One port a service, well away from those of tunnels and probes. */
 const redirectPort = (base: number, index: number): number => (base < 60_000 ? base + 2000 : base - 2000) + index
@@ -21,13 +27,13 @@ export const redirectPorts = (fleet: Fleet, host: Name): number[] =>
   )
 
 /** It answers before anybody is sent to it: from the intent to move on. */
-export const answersRedirects = (service: Service, host: Name, { stage }: ServiceState): boolean =>
+export const answersRedirects = (service: Service, host: Name, { stage }: Standing): boolean =>
   service.redirect !== undefined && host === service.from && (stage === 'moving' || stage === 'moved')
 
 /** Whether openings to this port of the old host are answered there, and go no further. */
 export const isRedirectedPort = (
   service: Service,
-  { active, canary }: ServiceState,
+  { active, canary }: Standing,
   { protocol, ports }: { protocol: Protocol; ports: { from: number; to: number } },
 ): boolean =>
   active === service.to &&
