@@ -122,7 +122,7 @@ const logScript = `if ${isSystemd}; then journalctl -q --no-pager -o cat -n 10 -
 /**
  * Starts the agent, or restarts it where another version runs, and waits until it takes connections.
  *
- * @returns `unchanged` where the same version ran already.
+ * @returns `unchanged` where the same version ran already, without a look at whether it answers.
  * @throws FleetmoveError('health') with the agent's last words.
  */
 export const startAgent = async (
@@ -137,11 +137,13 @@ export const startAgent = async (
         timeoutMs: serviceTimeoutMs,
       })
     : await root.exec(['sh', '-c', startDaemonScript, 'sh', runtime, agent], { timeoutMs: serviceTimeoutMs })
+  // Whoever opens a channel to it sees whether it answers.
+  if (started.code === 0 && started.stdout.trim() === 'unchanged') return 'unchanged'
   const answers =
     started.code === 0
       ? await root.exec([runtime, agent, 'dial', '--check', String(startSeconds)], { timeoutMs: serviceTimeoutMs })
       : started
-  if (answers.code === 0) return started.stdout.trim() === 'unchanged' ? 'unchanged' : 'started'
+  if (answers.code === 0) return 'started'
   const log = await root.exec(['sh', '-c', logScript])
   const words = [answers.stderr, log.stdout].flatMap((text) =>
     text.split('\n').map((line) => line.trim().slice(0, 200)),

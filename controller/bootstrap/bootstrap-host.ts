@@ -75,9 +75,12 @@ export interface Installation {
 export const installHost = async ({ host, root, facts }: ReachedHost, bundle?: string): Promise<Installation> => {
   const runtime = await runtimeFor(facts, host)
   const agent = await agentFor(facts, host, bundle)
-  const sent = (await upload(root, runtime)) + (await upload(root, agent))
+  const sent = await Promise.all([
+    upload(root, runtime, facts.installed.runningRuntime === runtime.hash),
+    upload(root, agent),
+  ])
   const installed = installedAgent(runtime, agent)
-  return { installed, sent, service: await startAgent(root, installed, facts.systemd) }
+  return { installed, sent: sent[0] + sent[1], service: await startAgent(root, installed, facts.systemd) }
 }
 
 /** Whether the agent that this version of fleetmove would install is the one that runs. */

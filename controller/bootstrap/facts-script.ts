@@ -12,6 +12,8 @@ import { libraryDirectory, pidFile, socketPath, unitName } from './remote-paths.
 const tools = toolNames.join(' ')
 
 /** One table with one thing in it, so that a refusal names what is missing. */
+const queueRuleset = `
+  chain c { type filter hook prerouting priority -310; queue num 5180; }`
 const rulesets = {
   nat: `
   chain c { type nat hook prerouting priority -110; }`,
@@ -35,12 +37,11 @@ const rulesets = {
     type filter hook prerouting priority -150;
     ip daddr . meta l4proto . th dport vmap @m
   }`,
-  queue: `
-  chain c { type filter hook prerouting priority -310; queue num 5180; }`,
 }
 
-const ruleset = (key: keyof typeof rulesets): string =>
-  `try nft.${key} unshare -n nft -f - <<'END'\ntable inet fmprobe {${rulesets[key]}\n}\nEND\n`
+const table = (key: string, text: string): string => `table inet fmprobe_${key} {${text}\n}\n`
+const tryTable = (key: string, text: string): string => `try nft.${key} nft -f - <<'END'\n${table(key, text)}END\n`
+const tables = Object.entries(rulesets)
 
 const preamble = `
 LC_ALL=C; export LC_ALL
@@ -48,22 +49,50 @@ PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export 
 say() { printf '%s\\t%s\\n' "$1" "$2"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 each() { while IFS= read -r line; do say "$1" "$line"; done; }
+# The first line of a text, without a process for it.
+newline='
+'
+first() { line=\${1%%"$newline"*}; }
 # Runs a trial and says yes, or no with the first words of its complaint.
 try() {
   key=$1; shift
   if said=$("$@" 2>&1); then say "$key" yes
-  else say "$key" "no $(printf %s "$said" | head -n 1)"; fi
+  else first "$said"; say "$key" "no $line"; fi
 }
 `
 
 /** A function, so that sh has read all of it before a command can take its stdin. */
 const scriptOf = (questions: string): string => `${preamble}main() {
 ${questions}
-  say end end
 }
 main </dev/null 2>/dev/null
 exit 0
 `
+
+/**
+ * What kernel and tools can do, tried in one network namespace: to make and to end one waits for all others of the machine.
+ * As a rule nothing is missing, and all tables pass as one; else each by itself says what is.
+ */
+const trials = scriptOf(`
+  if has iptables && has ip6tables; then
+    # -w: the lock of xtables is the whole machine's.
+    try xtables.queue sh -c 'for each in iptables ip6tables; do
+      $each -w -t raw -I PREROUTING -m mark --mark 0x1 -m comment --comment x -j NFQUEUE --queue-num 5180 || exit 1
+    done'
+  fi
+  if has ip; then
+    try link.wireguard ip link add fmprobe0 type wireguard
+    try link.vxlan ip link add fmprobe1 type vxlan id 1 dstport 4789 local 127.0.0.1 remote 127.0.0.2
+  fi
+  if has nft; then
+    if nft -f - <<'END'
+${tables.map(([key, text]) => table(key, text)).join('')}END
+    then for each in ${Object.keys(rulesets).join(' ')}; do say nft.$each yes; done
+    else
+${tables.map(([key, text]) => tryTable(key, text)).join('')}
+    fi
+${tryTable('queue', queueRuleset)}
+  fi`)
 
 /** Before an agent that runs is spoken with. All other questions take fifty processes and a dozen network namespaces. */
 const basics = `
@@ -97,23 +126,13 @@ const everything = `
       wg) version=$(wg --version) ;;
       *) version=$("$tool" --version </dev/null) ;;
     esac 2>&1
-    say tool "$tool $path $(printf %s "$version" | head -n 1)"
+    first "$version"; say tool "$tool $path $line"
   done
-  if has unshare && has iptables && has ip6tables && unshare -n true 2>/dev/null; then
-    # -w: the lock of xtables is the whole machine's.
-    try xtables.queue unshare -n sh -c 'for each in iptables ip6tables; do
-      $each -w -t raw -I PREROUTING -m mark --mark 0x1 -m comment --comment x -j NFQUEUE --queue-num 5180 || exit 1
-    done'
-  fi
   if [ -c /dev/net/tun ]; then try tun sh -c 'exec 3<>/dev/net/tun'
   else say tun 'no /dev/net/tun is not there'; fi
-  if has unshare && has ip && unshare -n true 2>/dev/null; then
-    try link.wireguard unshare -n ip link add fmprobe type wireguard
-    try link.vxlan unshare -n ip link add fmprobe type vxlan id 1 dstport 4789 local 127.0.0.1 remote 127.0.0.2
-  fi
-  if has unshare && has nft && unshare -n true 2>/dev/null; then
-    ${(Object.keys(rulesets) as (keyof typeof rulesets)[]).map(ruleset).join('    ')}
-  fi
+  has unshare && unshare -n sh -s <<'TRIALS'
+${trials}
+TRIALS
   ip -o link show 2>/dev/null | each link
   ip -o link show type vrf 2>/dev/null | each vrf
   # One process for all: hosts with hundreds of containers have thousands of them.
@@ -163,6 +182,6 @@ const everything = `
   done`
 
 /** Prints all facts of a host. */
-export const factsScript = scriptOf(basics + everything)
+export const factsScript = scriptOf(`${basics}${everything}\n  say end end`)
 /** Prints the few that are needed to speak with an agent that runs. */
-export const basicsScript = scriptOf(basics)
+export const basicsScript = scriptOf(`${basics}\n  say end end`)

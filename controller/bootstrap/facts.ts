@@ -3,8 +3,8 @@ import type { RootAccess } from '../ssh/become.js'
 import { basicsScript, factsScript } from './facts-script.js'
 import { parseFacts } from './parse-facts.js'
 
-/** Loading a kernel module or a slow DNS-bound sudo may take seconds; a host that needs more is broken. */
-const factsTimeoutMs = 30_000
+/** Loading a kernel module or a slow DNS-bound sudo may take seconds, and each process of the script its turn where thirty wait for a processor. */
+const factsTimeoutMs = 90_000
 
 /**
  * Asks a host for its facts; nothing is changed there.
