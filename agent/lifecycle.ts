@@ -14,6 +14,8 @@ export type LifecycleMeans =
   | { kind: 'unit'; unit: string }
   /** A container's name or id; `docker`, or `podman` where only that is installed. */
   | { kind: 'container'; container: string }
+  /** A service of a Compose project, by the project's file. */
+  | { kind: 'compose'; file: string; composeService: string }
   /** Shell commands; '' where there is nothing to do. */
   | { kind: 'run'; start: string; stop: string }
 
@@ -60,6 +62,8 @@ export async function runLifecycle(
       return controlUnit(action, means.unit, withEnvironment)
     case 'container':
       return controlContainer(action, means.container, withEnvironment)
+    case 'compose':
+      return controlCompose(action, means, withEnvironment)
     case 'run':
       return runShell(means[action], `${service}-${action}`, withEnvironment)
   }
@@ -137,10 +141,29 @@ async function controlContainer(
   container: string,
   options: CommandOptions,
 ): Promise<CommandEnd> {
-  const tool = toolPath.split(':').some((directory) => existsSync(`${directory}/docker`)) ? 'docker' : 'podman'
   // podman has no daemon: the container would be in our sandbox.
-  return runCommandOutside([tool, action, '--', container], `container-${action}`, options)
+  return runCommandOutside([containerTool(), action, '--', container], `container-${action}`, options)
 }
+
+/**
+ * `up` makes the container where there is none yet, as on a new host, and starts what the service needs; `stop`
+ * stops the service alone (docker-compose(1)). Version 1 is a program of its own.
+ */
+async function controlCompose(
+  action: LifecycleAction,
+  { file, composeService }: { file: string; composeService: string },
+  options: CommandOptions,
+): Promise<CommandEnd> {
+  const tool = containerTool()
+  const plugin = await runCommandOutside([tool, 'compose', 'version'], 'compose-version', options)
+  const compose = plugin.ok ? [tool, 'compose'] : ['docker-compose']
+  const words = action === 'start' ? ['up', '--detach'] : ['stop']
+  return runCommandOutside([...compose, '--file', file, ...words, composeService], `compose-${action}`, options)
+}
+
+/** The command that speaks to the engine of containers. */
+export const containerTool = (): 'docker' | 'podman' =>
+  toolPath.split(':').some((directory) => existsSync(`${directory}/docker`)) ? 'docker' : 'podman'
 
 /**
  * Runs to the end of the command itself, not of its output: a daemon that it leaves behind keeps that

@@ -1,6 +1,7 @@
 /** What each request must look like; everything else of it is refused before it is used. */
 import { z } from 'zod'
 import * as codec from '../proto/codec.js'
+import { containerPattern } from '../proto/model/host-spec.js'
 import { isMailPort } from '../proto/model/relay.js'
 
 const token = codec.bytes(16, 64)
@@ -71,6 +72,8 @@ export const requests = {
       // systemd.unit(5) and Docker's names; neither may look like an option.
       unit: z.string().regex(/^([A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254})?$/),
       container: z.string().regex(/^([A-Za-z0-9][A-Za-z0-9_.-]{0,254})?$/),
+      composeFile: z.union([z.literal(''), directory]),
+      composeService: z.union([z.literal(''), z.string().regex(containerPattern)]),
       start: text,
       stop: text,
       command: text,

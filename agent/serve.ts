@@ -8,6 +8,7 @@ import { clearTrace } from './explain/traces.js'
 import { adopt } from './flows/adopt.js'
 import { KnownAges } from './flows/ages.js'
 import { readOpened } from './flows/arrivals.js'
+import { EgressKeeper } from './flows/egress-keeper.js'
 import { awaitRenumbered, forgetGhosts, forgetMarked } from './flows/forget.js'
 import { forgetClosed } from './flows/forget-closed.js'
 import { History } from './history/history.js'
@@ -52,15 +53,19 @@ export async function serve(): Promise<number> {
   const conntrack = openConntrack()
   const connections = new ConnectionLog()
   const ages = new KnownAges()
+  const egress = new EgressKeeper(log)
   const metrics = new MetricsPublisher(async () =>
     host.spec ? exposition(await figures(conntrack, host.spec, ages)) : '',
   )
   const host: Host = new Host(kernel, await Ledger.open(ledgerPath), {
     log,
-    tracks: async () => log('connections adopted', { ...(await adopt(conntrack)) }),
+    tracks: async () => {
+      egress.renew()
+      log('connections adopted', { ...(await adopt(conntrack)) })
+    },
     dispatches: async (services) => log('connections forgotten', { dead: await forgetGhosts(conntrack, services) }),
     settled: async (spec) => {
-      const following = [connections.follow(spec), metrics.follow(spec)]
+      const following = [connections.follow(spec), metrics.follow(spec), egress.follow(spec)]
       // What is to end has ended before the host is left; what begins is not waited for, a client might be.
       if (!spec?.log) await Promise.all(following)
     },
@@ -79,7 +84,10 @@ export async function serve(): Promise<number> {
   await sweepHolds(false)
   await clearTrace()
   const reconciler = new Reconciler(host, log)
-  notice = () => reconciler.notice()
+  notice = () => {
+    reconciler.notice()
+    egress.notice()
+  }
   const watch = watchKernel(notice)
 
   const history = await History.open({ path: historyPath, read: readOpened, log })
@@ -128,6 +136,7 @@ export async function serve(): Promise<number> {
   log('ends', { reason })
   clearInterval(sampling)
   metrics.close()
+  egress.close()
   await connections.close()
   reconciler.close()
   await Promise.all([tunnels.close(), room.close()])

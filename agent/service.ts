@@ -30,6 +30,7 @@ import { awaitHealthy, type HealthCheck } from './health.js'
 import { ServiceHolds } from './hold/service-holds.js'
 import type { Host } from './host.js'
 import { identity } from './identity.js'
+import { cgroupMount } from './kernel/cgroup-mount.js'
 import { openConntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
 import { type LifecycleMeans, runHook, runLifecycle } from './lifecycle.js'
@@ -48,7 +49,10 @@ const { decode } = codec
 /** Longer than the way there and back to most clients; a slower one waits for its own second try. */
 const handshakeMs = 300
 
-function meansOf({ unit, container, start, stop }: z.infer<typeof requests.lifecycle>['lifecycle']): LifecycleMeans {
+type RequestedLifecycle = z.infer<typeof requests.lifecycle>['lifecycle']
+
+function meansOf({ unit, container, composeFile, composeService, start, stop }: RequestedLifecycle): LifecycleMeans {
+  if (composeFile !== '') return { kind: 'compose', file: composeFile, composeService }
   if (unit !== '') return { kind: 'unit', unit }
   if (container !== '') return { kind: 'container', container }
   return { kind: 'run', start, stop }
@@ -112,7 +116,10 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
     }),
     apply: unary(async (request: wire.ApplyRequest) => {
       const within = decode('confirmWithinMs', requests.confirmWithinMs, request.confirmWithinMs)
-      const steps = await host.apply(codec.decodeHostSpec(request.spec), within, { soon: request.soon })
+      const spec = codec.decodeHostSpec(request.spec)
+      // Without it the rule would stand, and choose nobody.
+      if (spec.services.some(({ egress }) => egress?.unit !== undefined)) await cgroupMount()
+      const steps = await host.apply(spec, within, { soon: request.soon })
       return { steps: steps.map(describeStep), changed: steps.length > 0 }
     }),
     confirm: unary(async (request: wire.ConfirmRequest) => {

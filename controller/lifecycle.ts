@@ -12,7 +12,10 @@ const lifecycleMs = 120_000
 /** The longest that a service's health is waited for. */
 export const healthMs = 30_000
 
-const noLifecycle = { unit: '', container: '', start: '', stop: '', command: '' }
+const noLifecycle = {
+  ...{ unit: '', container: '', composeFile: '', composeService: '' },
+  ...{ start: '', stop: '', command: '' },
+}
 
 /**
  * Does nothing for a service without a lifecycle: its operator runs it on both sides.

@@ -7,6 +7,7 @@ import type * as wire from './gen/fleetmove.js'
 import { familyOf, type Ip } from './model/address.js'
 import { FleetmoveError } from './model/error.js'
 import {
+  containerPattern,
   type Egress,
   type ForwardAction,
   forwardOf,
@@ -19,6 +20,7 @@ import {
   type ServiceSpec,
   serveOf,
   type TunnelSpec,
+  unitPattern,
 } from './model/host-spec.js'
 import type { Name } from './model/names.js'
 import { type Parsed, parseHostIp, parseIp, parseName, parsePrefix, parseRedirect } from './parse.js'
@@ -173,8 +175,18 @@ const egress = z
     tunnel: tunnelIndex,
     uid: z.union([user, z.literal('')]),
     source: z.union([z.literal(''), parsedBy(parsePrefix)]),
+    unit: z.union([z.literal(''), z.string().regex(unitPattern)]).default(''),
+    container: z.union([z.literal(''), z.string().regex(containerPattern)]).default(''),
   })
-  .transform(({ tunnel, uid, source }): Egress => ({ tunnel, ...(uid ? { uid } : {}), ...(source ? { source } : {}) }))
+  .transform(
+    ({ tunnel, uid, source, unit, container }): Egress => ({
+      tunnel,
+      ...(uid ? { uid } : {}),
+      ...(source ? { source } : {}),
+      ...(unit ? { unit } : {}),
+      ...(container ? { container } : {}),
+    }),
+  )
 
 /** What a service may lack is absent, and not undefined: equal specs are to be deeply equal. */
 const service = z
@@ -343,7 +355,7 @@ export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
       dark: each.dark,
       address: each.address ?? '',
       redirect: each.redirect,
-      egress: each.egress && { uid: '', source: '', ...each.egress },
+      egress: each.egress && { uid: '', source: '', unit: '', container: '', ...each.egress },
       routes: each.routes.map(({ action, ...rest }) => ({
         ...rest,
         forward: forwardOf(action),

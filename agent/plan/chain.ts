@@ -26,5 +26,5 @@ export function base(chain: string, hook: string, rules: string[]): Part {
 }
 
 /** Chains of all services together, which the frame enters. */
-export const [egressChain, carryChain, strangersChain] = ['egress', 'carry', 'strangers']
+export const [egressChain, ownEgressChain, carryChain, strangersChain] = ['egress', 'own-egress', 'carry', 'strangers']
 export const [helpersChain, unzonedChain, darkChain] = ['helpers', 'unzoned', 'dark']

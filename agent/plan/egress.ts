@@ -1,6 +1,7 @@
 /** Connections that services open themselves, and that leave with the other host's address. Pure. */
 import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
-import type { ServiceSpec, TunnelSpec } from '../../proto/model/host-spec.js'
+import type { Egress, ServiceSpec, TunnelSpec } from '../../proto/model/host-spec.js'
+import { table } from './own.js'
 
 /** RFC 1918, 6598, 3927, 1122; 4193, 4291: what the other host can't reach as this one does. */
 const near = {
@@ -17,13 +18,69 @@ export function leaveElsewhere(
   tunnels: readonly TunnelSpec[],
   mark: (tunnel: number) => string,
 ): string[] {
-  const chosen = services.flatMap(({ egress }) => {
-    if (egress?.uid !== undefined) return [`meta skuid ${egress.uid} ${mark(egress.tunnel)}`]
-    if (egress?.source !== undefined) {
-      return [`${egress.source.includes(':') ? 'ip6' : 'ip'} saddr ${egress.source} ${mark(egress.tunnel)}`]
-    }
-    return []
-  })
+  return chosenBy(
+    tunnels,
+    services.flatMap(({ egress }) => {
+      if (egress?.uid !== undefined) return [`meta skuid ${egress.uid} ${mark(egress.tunnel)}`]
+      if (egress?.container !== undefined) {
+        const { sources4, sources6 } = ownSets(egress.tunnel)
+        return [`ip saddr @${sources4} ${mark(egress.tunnel)}`, `ip6 saddr @${sources6} ${mark(egress.tunnel)}`]
+      }
+      if (egress?.source !== undefined) {
+        return [`${egress.source.includes(':') ? 'ip6' : 'ip'} saddr ${egress.source} ${mark(egress.tunnel)}`]
+      }
+      return []
+    }),
+  )
+}
+
+/**
+ * The same for what this host's own units and containers open, by sets that the agent keeps: neither a cgroup nor
+ * a container's address outlives a restart. Only where a packet leaves a socket of this host: elsewhere the kernel
+ * would look for the socket that a client's packet is for.
+ */
+export function leaveOwn(
+  services: readonly ServiceSpec[],
+  tunnels: readonly TunnelSpec[],
+  mark: (tunnel: number) => string,
+): string[] {
+  return chosenBy(
+    tunnels,
+    keptTunnels(services).flatMap((tunnel) =>
+      cgroupLevels.map((level) => `socket cgroupv2 level ${level} @${ownSets(tunnel).cgroups} ${mark(tunnel)}`),
+    ),
+  )
+}
+
+/** A unit in a slice of a slice of a slice of a user's. */
+const cgroupLevels = [1, 2, 3, 4, 5, 6] as const
+
+/** Tunnels into which units and containers of this host open connections. */
+const keptTunnels = (services: readonly ServiceSpec[]): number[] => [
+  ...new Set(
+    services.flatMap(({ egress }) =>
+      egress && (egress.unit !== undefined || egress.container !== undefined) ? [egress.tunnel] : [],
+    ),
+  ),
+]
+
+/** Names of the sets that the agent keeps for a tunnel. */
+export const ownSets = (tunnel: number): Record<keyof typeof setTypes, string> => ({
+  cgroups: `leaving-cgroups-${tunnel}`,
+  sources4: `leaving4-${tunnel}`,
+  sources6: `leaving6-${tunnel}`,
+})
+const setTypes = { cgroups: 'cgroupsv2', sources4: 'ipv4_addr', sources6: 'ipv6_addr' } as const
+
+/** Commands that declare them. */
+export const declareOwnSets = (services: readonly ServiceSpec[]): string[] =>
+  keptTunnels(services).flatMap((tunnel) =>
+    (Object.keys(setTypes) as (keyof typeof setTypes)[]).map(
+      (set) => `add set inet ${table} ${ownSets(tunnel)[set]} { type ${setTypes[set]}; }`,
+    ),
+  )
+
+function chosenBy(tunnels: readonly TunnelSpec[], chosen: readonly string[]): string[] {
   if (chosen.length === 0) return []
   // Between the hosts, and the tunnels' own packets.
   const peers = (family: Family): Ip[] => [
@@ -38,11 +95,14 @@ export function leaveElsewhere(
   ]
 }
 
+const isChosen = ({ uid, source, unit, container }: Egress): boolean =>
+  [uid, source, unit, container].some((chooser) => chooser !== undefined)
+
 /** Tunnels whose peers' connections leave here, with the address that they bear by family. */
 function carried(services: readonly ServiceSpec[]): Map<number, Map<Family, Ip>> {
   const tunnels = new Map<number, Map<Family, Ip>>()
   for (const { egress, routes } of services) {
-    if (!egress || egress.uid !== undefined || egress.source !== undefined) continue
+    if (!egress || isChosen(egress)) continue
     const own = tunnels.get(egress.tunnel) ?? new Map<Family, Ip>()
     for (const { address } of routes) if (!own.has(familyOf(address))) own.set(familyOf(address), address)
     tunnels.set(egress.tunnel, own)

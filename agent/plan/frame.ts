@@ -13,6 +13,7 @@ import {
   helpersChain,
   hex,
   others,
+  ownEgressChain,
   type Part,
   setConnectionMark,
   setRoutingMark,
@@ -59,7 +60,8 @@ export function frameOf(input: FrameInput, tunnels: TunnelSpec[]): Part[] {
             )
             .join(', ')} }`,
         ]
-  const leaving = `ct mark & ${hex(markMask)} == 0 jump ${egressChain}`
+  const unmarked = `ct mark & ${hex(markMask)} == 0`
+  const [leaving, leavingOwn] = [`${unmarked} jump ${egressChain}`, `${unmarked} jump ${ownEgressChain}`]
   const toUplink = (from: string): string => `${from} oifname { ${quoted(input.uplinks)} }`
   const open = [
     // A connection that was there before this table is picked up in its middle, and must not be
@@ -139,7 +141,7 @@ export function frameOf(input: FrameInput, tunnels: TunnelSpec[]): Part[] {
         leaving,
       ],
     }),
-    chainOf({ chain: 'first-output', rules: [`jump ${helpersChain}`, leaving] }),
+    chainOf({ chain: 'first-output', rules: [`jump ${helpersChain}`, leaving, leavingOwn] }),
     ...tunnels.flatMap((t): Part[] => [
       chainOf({
         chain: `zone-${t.index}`,

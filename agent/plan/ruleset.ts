@@ -31,6 +31,7 @@ import {
   darkChain,
   egressChain,
   helpersChain,
+  ownEgressChain,
   type Part,
   setConnectionMark,
   setRoutingMark,
@@ -39,7 +40,7 @@ import {
 } from './chain.js'
 import { refuseChecks } from './dark.js'
 import type { Ruleset } from './desired.js'
-import { guardLeaving, leaveElsewhere, leaveHere } from './egress.js'
+import { declareOwnSets, guardLeaving, leaveElsewhere, leaveHere, leaveOwn } from './egress.js'
 import { fingerprint } from './fingerprint.js'
 import { type FrameInput, frameOf } from './frame.js'
 import { assignHelpers, helperObjects, leaveUnzoned } from './ftp.js'
@@ -89,6 +90,7 @@ export function ruleset(input: RulesetInput): Ruleset {
   const mark = (index: number): string => setConnectionMark(intoTunnel(index))
   const ofServices = [
     { chain: egressChain, rules: leaveElsewhere(services, tunnels, mark) },
+    { chain: ownEgressChain, rules: leaveOwn(services, tunnels, mark) },
     { chain: carryChain, rules: leaveHere(services, input.devices) },
     { chain: strangersChain, rules: guardLeaving(services, input.devices) },
     { chain: helpersChain, rules: assignHelpers(services) },
@@ -102,6 +104,7 @@ export function ruleset(input: RulesetInput): Ruleset {
   const begin = [
     `add table inet ${table}`,
     ...helperObjects(services),
+    ...declareOwnSets(services),
     ...counters.map((name) => `add counter inet ${table} ${name}`),
   ]
   const maps = [

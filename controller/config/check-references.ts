@@ -39,7 +39,11 @@ function checkEgress(name: string, service: Partial<ServiceEntry>): Problem[] {
   if (
     'egress' in service &&
     'egress_from' in service &&
-    (egress === undefined) !== (service.egress_from === undefined)
+    (egress === undefined
+      ? service.egress_from !== undefined
+      : service.egress_from === undefined &&
+        !('unit' in service && service.unit) &&
+        !('container' in service && service.container))
   ) {
     const [there, missing] = egress === undefined ? ['egress_from', 'egress'] : ['egress', 'egress_from']
     const text = foundAllowed(`${there} without ${missing}`, 'both or neither')
@@ -55,17 +59,21 @@ function checkEgress(name: string, service: Partial<ServiceEntry>): Problem[] {
 
 function checkLifecycle(name: string, service: Partial<ServiceEntry>): Problem[] {
   // A key that couldn't be read isn't in the draft; the schema tells it, and it counts as there.
-  const [first, ...more] = (['unit', 'container', 'run'] as const).filter(
+  const [first, ...more] = (['unit', 'container', 'compose', 'run'] as const).filter(
     (key) => !(key in service) || service[key] !== undefined,
   )
   if (first === undefined && service.strategy === 'recreate') {
     const text = foundAllowed(
       '"recreate" without a lifecycle',
-      'it with unit, container or run: the old side must be stopped',
+      'it with unit, container, compose or run: the old side must be stopped',
     )
     return [problem(['services', name, 'strategy'], 'value', text)]
   }
   return more.map((key) =>
-    problem(['services', name, key], 'key', foundAllowed(`${key} besides ${first}`, 'one of unit, container and run')),
+    problem(
+      ['services', name, key],
+      'key',
+      foundAllowed(`${key} besides ${first}`, 'one of unit, container, compose and run'),
+    ),
   )
 }

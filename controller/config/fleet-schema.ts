@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import type { Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
-import { metricsPattern } from '../../proto/model/host-spec.js'
+import { containerPattern, metricsPattern, unitPattern } from '../../proto/model/host-spec.js'
 import { type Name, namePattern } from '../../proto/model/names.js'
 import { type Parsed, parseHostIp, parseIp, parseListener, parseName, parsePrefix, quote } from '../../proto/parse.js'
 import { parseSshTarget } from '../ssh/ssh-target.js'
@@ -180,7 +180,7 @@ const health = z
   )
   .prefault('tcp')
 
-const egressForms = '{ uid: USER } or { source: ADDRESS/LENGTH }'
+const egressForms = '{ unit: UNIT }, { container: NAME }, { uid: USER } or { source: ADDRESS/LENGTH }'
 /** As useradd(8) allows names; a number as it stands. */
 const user = z.union(
   [wholeNumber(0, 2 ** 32 - 2).transform(String), matchingText(/^[a-z_][a-z0-9_-]{0,31}$/, 'a user’s name or number')],
@@ -191,14 +191,23 @@ const user = z.union(
 const prefix = parsedText(parsePrefix, 'ADDRESS/LENGTH such as 172.18.0.0/16', {
   description: 'An address and a prefix length',
 })
-const egressSource = mapping({ uid: user.optional(), source: prefix.optional() }, egressForms).transform(
-  (entry, context) => {
-    if (entry.uid !== undefined && entry.source === undefined) return { kind: 'uid' as const, uid: entry.uid }
-    if (entry.source !== undefined && entry.uid === undefined) return { kind: 'source' as const, source: entry.source }
-    if (context.issues.length === 0) context.issues.push({ code: 'custom', message: egressForms, input: entry })
-    return z.NEVER
-  },
-)
+const unitName = matchingText(unitPattern, 'a systemd unit such as nginx.service')
+const containerName = matchingText(containerPattern, 'the name of a container')
+const choosers = {
+  ...{ uid: user.optional(), source: prefix.optional() },
+  ...{ unit: unitName.optional(), container: containerName.optional() },
+}
+const egressSource = mapping(choosers, egressForms).transform(({ uid, source, unit, container, ...entry }, context) => {
+  const chosen = [
+    ...(uid === undefined ? [] : [{ kind: 'uid' as const, uid }]),
+    ...(source === undefined ? [] : [{ kind: 'source' as const, source }]),
+    ...(unit === undefined ? [] : [{ kind: 'unit' as const, unit }]),
+    ...(container === undefined ? [] : [{ kind: 'container' as const, container }]),
+  ]
+  if (chosen.length === 1) return chosen[0]!
+  if (context.issues.length === 0) context.issues.push({ code: 'custom', message: egressForms, input: entry })
+  return z.NEVER
+})
 
 const checkPort = listener.transform(({ protocol, ports }, context) => {
   if (protocol === 'tcp' && ports.from === ports.to) return ports.from
@@ -225,8 +234,11 @@ const service = mapping(
     drain_then: choice(['reset', 'leave'])
       .default('leave')
       .meta({ description: 'What becomes of clients that are still there after that time' }),
-    unit: matchingText(/^[A-Za-z0-9_][A-Za-z0-9:_.\\@-]{0,254}$/, 'a systemd unit such as nginx.service').optional(),
-    container: matchingText(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/, 'the name of a container').optional(),
+    unit: unitName.optional(),
+    container: containerName.optional(),
+    compose: mapping({ file: dataPath, service: containerName }, 'a mapping with file and service')
+      .optional()
+      .meta({ description: 'A service of a Compose project, whose file is at the same place on both hosts' }),
     run: mapping({ start: command, stop: command }, 'a mapping with start and stop').optional(),
     health,
     wave: wholeNumber(1, 1000).default(1),
@@ -240,9 +252,10 @@ const service = mapping(
     egress: reference('a host')
       .optional()
       .meta({ description: 'Connections that the service opens leave with this host’s address' }),
-    egress_from: egressSource
-      .optional()
-      .meta({ description: 'Which connections are the service’s own: of a user, or from the addresses of containers' }),
+    egress_from: egressSource.optional().meta({
+      description:
+        'Which connections are the service’s own: of a unit or container (default: its own), of a user, or from addresses',
+    }),
     localhost: z
       .boolean({ error: 'true or false' })
       .default(false)

@@ -124,14 +124,17 @@ export interface AddressMapping {
   readonly new: Ip
 }
 
-/** Of a user's processes, or from a prefix: of containers. */
+/** Of a user's processes, from a prefix, of a systemd unit, or of a container. */
 export type EgressSource =
   | { readonly kind: 'uid'; readonly uid: string }
   | { readonly kind: 'source'; readonly source: string }
+  | { readonly kind: 'unit'; readonly unit: string }
+  | { readonly kind: 'container'; readonly container: string }
 
 export type Lifecycle =
   | { readonly kind: 'unit'; readonly unit: string }
   | { readonly kind: 'container'; readonly container: string }
+  | { readonly kind: 'compose'; readonly composeFile: string; readonly composeService: string }
   | { readonly kind: 'run'; readonly start: string; readonly stop: string }
 
 /** tcp: every TCP listener takes a connection (nothing to ask of a service that has none). */

@@ -10,7 +10,7 @@ import { checkRedirects } from './check-redirects.js'
 import { checkReferences } from './check-references.js'
 import { draftOf } from './draft.js'
 import { explainIssues } from './explain-issues.js'
-import type { DnsSettings, Fleet, FleetLog, Host, Lifecycle, Service, Vantage } from './fleet.js'
+import type { DnsSettings, EgressSource, Fleet, FleetLog, Host, Lifecycle, Service, Vantage } from './fleet.js'
 import { type PlacedProblem, readDocument } from './fleet-document.js'
 import { type FleetEntry, fleetEntry, type ServiceEntry } from './fleet-schema.js'
 import { pathText } from './problem.js'
@@ -155,7 +155,7 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
     after: entry.after ?? [],
     data: entry.data ?? [],
     egress: entry.egress,
-    egressFrom: entry.egress_from,
+    egressFrom: entry.egress_from ?? ownProcesses(entry),
     localhost: entry.localhost,
     hooks: {
       beforeMove: entry.hooks?.before_move,
@@ -166,8 +166,16 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
   }
 }
 
-function lifecycleOf({ unit, container, run }: ServiceEntry): Lifecycle | undefined {
+/** What a unit or a container opens is the service's own. */
+function ownProcesses({ egress, unit, container }: ServiceEntry): EgressSource | undefined {
+  if (egress === undefined) return undefined
+  if (unit !== undefined) return { kind: 'unit', unit }
+  return container === undefined ? undefined : { kind: 'container', container }
+}
+
+function lifecycleOf({ unit, container, compose, run }: ServiceEntry): Lifecycle | undefined {
   if (unit !== undefined) return { kind: 'unit', unit }
   if (container !== undefined) return { kind: 'container', container }
+  if (compose !== undefined) return { kind: 'compose', composeFile: compose.file, composeService: compose.service }
   return run === undefined ? undefined : { kind: 'run', start: run.start, stop: run.stop }
 }

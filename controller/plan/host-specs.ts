@@ -160,7 +160,8 @@ function egressOf(input: SpecsInput, service: Service, host: Name, state: Servic
     ?.index
   if (tunnel === undefined) return {}
   if (host === egress) return { egress: { tunnel } }
-  return { egress: egressFrom.kind === 'uid' ? { tunnel, uid: egressFrom.uid } : { tunnel, source: egressFrom.source } }
+  const { kind: _kind, ...chooser } = egressFrom
+  return { egress: { tunnel, ...chooser } }
 }
 
 /** Addresses as they stand on the hosts. */

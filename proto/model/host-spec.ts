@@ -117,9 +117,13 @@ export interface Redirect {
   to: string
 }
 
+/** Names that systemd and Docker take, and that no tool takes for an option. */
+export const unitPattern = /^[A-Za-z0-9_][A-Za-z0-9:_.\\@-]{0,254}$/
+export const containerPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/
+
 /**
  * Connections that the service opens leave with the other host's address. On the host where it runs there is
- * one of `uid` and `source`; on the other one neither.
+ * one of `uid`, `source`, `unit` and `container`; on the other one none.
  */
 export interface Egress {
   tunnel: number
@@ -127,6 +131,10 @@ export interface Egress {
   uid?: string
   /** Canonical address/length: of containers. */
   source?: string
+  /** A systemd unit, by its cgroup. */
+  unit?: string
+  /** A container's name or id: by its addresses, or its cgroup where it has no network of its own. */
+  container?: string
 }
 
 /** Which clients the new host answers already, by whichever address they come. */

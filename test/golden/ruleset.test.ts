@@ -122,6 +122,15 @@ const cases: Record<string, RulesetInput> = {
       ],
     ),
   ),
+  'egress-own': on(
+    spec(
+      [tunnel(1)],
+      [
+        service('mail', [serve(['tcp', 25], new4)], { ...moved, egress: { tunnel: 1, unit: 'postfix.service' } }),
+        service('web', [serve(['tcp', 80], new4)], { ...moved, egress: { tunnel: 1, container: 'web' } }),
+      ],
+    ),
+  ),
   'egress-here': on(
     spec(
       [tunnel(1)],

@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttp, type Server } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -92,6 +93,66 @@ inOwnNamespace(__filename, () => {
     expect(end).toMatchObject({ ok: false, ended: 'timeout' })
     const child = Number(readFileSync(`${directory}/child`, 'utf8'))
     await until('the group is dead', () => !isAlive(child))
+  })
+
+  describe('containers, by an engine’s command', () => {
+    // In this mount namespace alone: the machine may have an engine of its own.
+    const tools = '/usr/local/sbin'
+    const saying = (name: string, script: string): void =>
+      writeFileSync(`${tools}/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+    const told = 'echo "$0 $* ($FLEETMOVE_SERVICE $FLEETMOVE_ACTION $FLEETMOVE_TO)"'
+    const environment = { FLEETMOVE_TO: 'new' }
+    const compose = { kind: 'compose' as const, file: '/srv/app/compose.yaml', composeService: 'web' }
+    beforeAll(() => {
+      execFileSync('mount', ['-t', 'tmpfs', 'none', tools])
+    })
+    afterAll(() => {
+      execFileSync('umount', [tools])
+    })
+
+    test('a container is started and stopped by its name', async () => {
+      saying('docker', told)
+      for (const action of ['start', 'stop'] as const) {
+        const end = await runLifecycle(
+          web,
+          action,
+          { kind: 'container', container: 'web-1' },
+          { ...options, environment },
+        )
+        expect(end).toEqual({ ok: true, ended: '0', output: `${tools}/docker ${action} -- web-1 (web ${action} new)` })
+      }
+    })
+
+    test('a service of Compose is made and started, and stopped by itself; its file may use FLEETMOVE_*', async () => {
+      saying('docker', told)
+      const at = (action: 'start' | 'stop') => runLifecycle(web, action, compose, { ...options, environment })
+      expect((await at('start')).output).toBe(
+        `${tools}/docker compose --file /srv/app/compose.yaml up --detach web (web start new)`,
+      )
+      expect((await at('stop')).output).toBe(
+        `${tools}/docker compose --file /srv/app/compose.yaml stop web (web stop new)`,
+      )
+    })
+
+    test('where Compose is a program of its own, that is used', async () => {
+      saying('docker', 'test "$1" != compose')
+      saying('docker-compose', told)
+      expect((await runLifecycle(web, 'start', compose, { ...options, environment })).output).toBe(
+        `${tools}/docker-compose --file /srv/app/compose.yaml up --detach web (web start new)`,
+      )
+    })
+
+    test('what the engine says of a failure is told, and one that hangs is given up', async () => {
+      saying('docker', 'echo "Error: No such container: web-1" >&2; exit 1')
+      const container = { kind: 'container' as const, container: 'web-1' }
+      expect(await runLifecycle(web, 'start', container, options)).toEqual({
+        ...{ ok: false, ended: '1', output: 'Error: No such container: web-1' },
+      })
+      saying('docker', 'echo pulling; exec sleep 60')
+      expect(await runLifecycle(web, 'start', container, { ...options, timeoutMs: 300 })).toEqual({
+        ...{ ok: false, ended: 'timeout', output: 'pulling' },
+      })
+    })
   })
 
   test('a means that the host lacks is named', async () => {

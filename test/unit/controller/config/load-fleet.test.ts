@@ -303,7 +303,7 @@ describe('text that is no fleet', () => {
 describe('what a key may hold', () => {
   const nameForm = 'a name of 1 to 32 characters of a-z, 0-9 and -, beginning with a letter or digit'
   const serviceKeys =
-    'from, to, listen, addresses, address, redirect, strategy, hold, drain, drain_then, unit, container, run, health, wave, names, after, data, egress, egress_from, localhost, hooks, check'
+    'from, to, listen, addresses, address, redirect, strategy, hold, drain, drain_then, unit, container, compose, run, health, wave, names, after, data, egress, egress_from, localhost, hooks, check'
   it.each<[string, string, string[]]>([
     ['a number for a name', small().replace('fleet: f', 'fleet: 7'), ['1:8: fleet: found 7, allowed a name']],
     ['a service name', small().replace('web:', 'Web_1:'), [`6:3: services.Web_1: found "Web_1", allowed ${nameForm}`]],
@@ -578,6 +578,23 @@ describe('secrets', () => {
   })
 })
 
+describe('egress', () => {
+  it.each([
+    ['unit: a.service', { kind: 'unit', unit: 'a.service' }],
+    ['container: a', { kind: 'container', container: 'a' }],
+    ['egress_from: { unit: b.service }', { kind: 'unit', unit: 'b.service' }],
+    ['egress_from: { container: b }', { kind: 'container', container: 'b' }],
+  ])('chosen by %s', (line, egressFrom) => {
+    expect(serviceOf(small('egress: new', line), 'web')).toMatchObject({ egress: 'new', egressFrom })
+  })
+})
+
+it('a service of Compose is started by its file', () => {
+  expect(serviceOf(small('compose: { file: /srv/app/compose.yaml, service: web }'), 'web').lifecycle).toEqual({
+    ...{ kind: 'compose', composeFile: '/srv/app/compose.yaml', composeService: 'web' },
+  })
+})
+
 describe('what must fit together', () => {
   const direct = (old: string, young: string) => `${hostPart(old, young)}tunnel: { driver: direct }\n`
   it.each<[string, string, string[]]>([
@@ -602,9 +619,18 @@ describe('what must fit together', () => {
       ['10:5: services.web.egress: found egress without egress_from, allowed both or neither'],
     ],
     [
+      'egress_from with two of them',
+      small('egress: new', 'egress_from: { unit: a.service, container: a }'),
+      [
+        '11:18: services.web.egress_from: found a mapping, allowed { unit: UNIT }, { container: NAME }, { uid: USER } or { source: ADDRESS/LENGTH }',
+      ],
+    ],
+    [
       'egress_from with both',
       small('egress: new', 'egress_from: { uid: postfix, source: 172.18.0.0/16 }'),
-      ['11:18: services.web.egress_from: found a mapping, allowed { uid: USER } or { source: ADDRESS/LENGTH }'],
+      [
+        '11:18: services.web.egress_from: found a mapping, allowed { unit: UNIT }, { container: NAME }, { uid: USER } or { source: ADDRESS/LENGTH }',
+      ],
     ],
     [
       'egress',
@@ -620,7 +646,7 @@ describe('what must fit together', () => {
       'recreate without a lifecycle',
       small('strategy: recreate'),
       [
-        '10:15: services.web.strategy: found "recreate" without a lifecycle, allowed it with unit, container or run: the old side must be stopped',
+        '10:15: services.web.strategy: found "recreate" without a lifecycle, allowed it with unit, container, compose or run: the old side must be stopped',
       ],
     ],
     [
@@ -632,8 +658,8 @@ describe('what must fit together', () => {
       'three lifecycles',
       small('unit: a', 'container: b', 'run: { start: c, stop: d }'),
       [
-        '11:5: services.web.container: found container besides unit, allowed one of unit, container and run',
-        '12:5: services.web.run: found run besides unit, allowed one of unit, container and run',
+        '11:5: services.web.container: found container besides unit, allowed one of unit, container, compose and run',
+        '12:5: services.web.run: found run besides unit, allowed one of unit, container, compose and run',
       ],
     ],
     [
@@ -858,7 +884,7 @@ services:
       'fleet.yaml:8:9: services.web.to: found "nwe", allowed one of the hosts old, new; did you mean "new"?',
       'fleet.yaml:10:11: services.web.hold: found "soon", allowed a duration such as 500ms, 15s, 2m or 1h, at most 168h',
       'fleet.yaml:12:13: services.web.egress: found "nowhere", allowed old or nwe, the service\'s own hosts',
-      'fleet.yaml:13:15: services.web.strategy: found "recreate" without a lifecycle, allowed it with unit, container or run: the old side must be stopped',
+      'fleet.yaml:13:15: services.web.strategy: found "recreate" without a lifecycle, allowed it with unit, container, compose or run: the old side must be stopped',
       'fleet.yaml:14:13: services.web.after[0]: found a circle, web after web, allowed an order that some service can begin',
     ])
   })

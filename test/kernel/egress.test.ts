@@ -1,0 +1,110 @@
+/** A unit is told apart by its cgroup, and still when it has restarted and its cgroup is another one. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { EgressKeeper } from '../../agent/flows/egress-keeper.js'
+import { cgroupMount } from '../../agent/kernel/cgroup-mount.js'
+import { loadText, readCounter } from '../../agent/kernel/nft.js'
+import { declareOwnSets, leaveOwn } from '../../agent/plan/egress.js'
+import { table } from '../../agent/plan/own.js'
+import type { HostSpec, ServiceSpec } from '../../proto/model/host-spec.js'
+import { inOwnNamespace, isInOwnNamespace, saySkipped } from './netns.js'
+
+const mounted = /^\S+ \/sys\/fs\/cgroup(\/\S+)? cgroup2 /m.test(readFileSync('/proc/self/mounts', 'utf8'))
+if (!mounted && !isInOwnNamespace) saySkipped('egress by unit', 'no cgroup2 below /sys/fs/cgroup')
+
+if (!mounted) test.skip('egress by unit', () => {})
+else
+  inOwnNamespace(__filename, () => {
+    const slice = `fmtest${process.ppid}x${process.pid}`
+    const services = [{ egress: { tunnel: 1, unit: 'mail.service' } }] as unknown as ServiceSpec[]
+    const spec = { services } as unknown as HostSpec
+    const keeper = new EgressKeeper(() => {})
+    let directory: string
+    const failures: string[] = []
+
+    const begin = (): void => {
+      mkdirSync(`${directory}/mail.service`)
+    }
+    const stop = async (): Promise<void> => {
+      // The kernel lets go of a process a moment after its end.
+      for (let i = 0; readFileSync(`${directory}/mail.service/cgroup.procs`, 'utf8') !== '' && i < 100; i++)
+        await delay(20)
+      rmdirSync(`${directory}/mail.service`)
+    }
+    /** Opens a connection as a process of that cgroup (none: of no unit), and tells whether it was chosen. */
+    const chosen = async (cgroup: string): Promise<boolean> => {
+      const before = await readCounter('chosen')
+      const enter = cgroup === '' ? '' : `echo $$ >${directory}/${cgroup}/cgroup.procs;`
+      execFileSync('bash', ['-c', `${enter} exec 3<>/dev/udp/198.18.0.1/9 && echo x >&3`])
+      return (await readCounter('chosen')) > before
+    }
+    const until = async (cgroup: string): Promise<void> => {
+      for (let i = 0; i < 200; i++) {
+        if (await chosen(cgroup)) return
+        await delay(20)
+      }
+      throw new Error(`${cgroup} was never chosen; ${failures.join('; ')}`)
+    }
+
+    beforeAll(async () => {
+      const { path } = await cgroupMount()
+      directory = `${path}/${slice}.slice`
+      mkdirSync(directory)
+      mkdirSync(`${directory}/other.service`)
+      execFileSync('mount', ['-t', 'tmpfs', 'none', '/usr/local/sbin'])
+      const properties = `Id=mail.service\nSlice=${slice}.slice\nControlGroup=`
+      writeFileSync('/usr/local/sbin/systemctl', `#!/bin/sh\ncat <<'END'\n${properties}\nEND\n`, { mode: 0o755 })
+      execFileSync('ip', ['route', 'add', '198.18.0.0/15', 'dev', 'lo'])
+      const rules = leaveOwn(services, [], () => 'counter name "chosen"').filter((rule) => rule.startsWith('socket '))
+      await loadText(
+        '/run/fleetmove',
+        [
+          `add table inet ${table}`,
+          `add counter inet ${table} chosen`,
+          ...declareOwnSets(services),
+          `add chain inet ${table} out { type route hook output priority mangle; }`,
+          ...rules.map((rule) => `add rule inet ${table} out ${rule}`),
+          '',
+        ].join('\n'),
+      )
+      await keeper.follow(spec)
+    })
+    afterAll(async () => {
+      keeper.close()
+      for (const each of readdirSync(directory, { withFileTypes: true }))
+        if (each.isDirectory()) rmdirSync(`${directory}/${each.name}`)
+      rmdirSync(directory)
+      execFileSync('umount', ['/usr/local/sbin'])
+    })
+
+    test('a unit that starts after the agent, and again: its connections are chosen, and nobody else’s', async () => {
+      expect(await chosen('other.service')).toBe(false)
+      expect(await chosen('')).toBe(false)
+      for (let restart = 0; restart < 3; restart++) {
+        begin()
+        await until('mail.service')
+        expect(await chosen('mail.service')).toBe(true)
+        expect(await chosen('other.service')).toBe(false)
+        await stop()
+      }
+    })
+
+    test('also in a table that was made anew', async () => {
+      begin()
+      await until('mail.service')
+      await loadText('/run/fleetmove', `flush set inet ${table} leaving-cgroups-1\n`)
+      expect(await chosen('mail.service')).toBe(false)
+      keeper.renew()
+      await until('mail.service')
+      await stop()
+    })
+
+    test('a host that has nothing to choose any more is let be', async () => {
+      await keeper.follow({ services: [] } as unknown as HostSpec)
+      begin()
+      await delay(100)
+      expect(await chosen('mail.service')).toBe(false)
+      await stop()
+    })
+  })
