@@ -1,5 +1,6 @@
 /** PostgreSQL with its data directory, moved there and back while pgbench works: nothing is lost, nobody is refused. */
 import { existsSync } from 'node:fs'
+import { cutOff, leftOf } from './cut-off.js'
 import { openAgainAndAgain, openingsText } from './openings.js'
 import { type Event, Practice, until, withRoot } from './practice.js'
 
@@ -112,7 +113,7 @@ END
     const moves: (readonly Event[])[] = []
     for (const command of ['advance', 'rollback']) {
       const ask = await session('client2', new6)
-      const { events } = await practice.must(command, 'postgresql', '--json')
+      const { events } = await practice.must(command, 'postgresql', '--confirm-timeout', '10m', '--json')
       moves.push(events)
       // Who stays when the drain's time is over is cut off, and the move tells of it.
       expect(leftOf(events).get(client2)).toBe(1)
@@ -161,22 +162,11 @@ interface Bench {
   said: string
 }
 
-/** The connections that the drain's end has found, by client, as the move tells. */
-function leftOf(events: readonly Event[]): Map<string, number> {
-  const end = events.find(({ type, what }) => type === 'end' && String(what).startsWith('drain on '))
-  const clients = (end?.clients ?? []) as { client: string; connections: number }[]
-  return new Map(clients.map(({ client, connections }) => [client, connections]))
-}
-
 /** Lines of pgbench's that tell why one of its clients has ended, beside those that tell that one has. */
 const errorsOf = (said: string): string[] =>
   said
     .split('\n')
     .filter((line) => /error:|fatal|server closed|could not|time.?out/i.test(line) && !/aborted/.test(line))
-
-/** How it looks to a client whose connection stood and was reset. */
-const cutOff =
-  /^ECONNRESET$|^EPIPE$|^closed$|server closed the connection unexpectedly|Connection reset by peer|terminating connection due to administrator command/
 
 /** What the gap is made of, from the move's own account. */
 function gapText(events: readonly Event[]): string {
