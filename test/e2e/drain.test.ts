@@ -1,5 +1,5 @@
 /** A drain says who is left, and for how long; then it does what `drain_then` says. */
-import { type Ended, type Event, Practice, withRoot } from './practice.js'
+import { type Event, Practice, withRoot } from './practice.js'
 
 jest.setTimeout(600_000)
 
@@ -19,7 +19,7 @@ const fleet = {
   services: { patient: service(7001, 'leave'), strict: service(7002, 'reset') },
 }
 const oldest = { client, ageMs: expect.any(Number), exact: false }
-const left = { standing: 1, standingClients: [{ client, connections: 1 }], oldest }
+const clients = [{ client, connections: 1 }]
 
 withRoot('drain', () => {
   let practice: Practice
@@ -32,35 +32,27 @@ withRoot('drain', () => {
   })
   afterAll(() => practice?.end())
 
-  test('who stays is told of everywhere; leave lets them talk on, reset ends them', async () => {
+  test('who stays is told of; leave lets them talk on, reset ends them', async () => {
     const staying = await practice.hold('client1', [`${old4}:7001`])
     const doomed = await practice.hold('client1', [`${old4}:7002`])
-    const looks: Promise<Ended>[] = []
     const updates = new Map<unknown, Event>()
     const { events } = await practice.expect('advance --all --parallel 2', 0, {
       onEvent: (event) => {
         if (event.type !== 'update' || event.what !== 'drain on old1') return
         updates.set(event.subject, event)
-        if (updates.size === 2 && looks.length === 0)
-          looks.push(practice.expect('status'), practice.expect('watch --count 1'))
       },
     })
-    const [status, watch] = await Promise.all(looks)
     for (const name of ['patient', 'strict']) {
-      expect(updates.get(name)).toMatchObject({ established: 1, clients: left.standingClients, oldest })
+      expect(updates.get(name)).toMatchObject({ established: 1, clients, oldest })
       const end = events.find(
         (event) => event.subject === name && event.type === 'end' && event.what === 'drain on old1',
       )
-      expect(end).toMatchObject({ established: 1, clients: left.standingClients, oldest })
+      expect(end).toMatchObject({ established: 1, clients, oldest })
       // It has stood for all of the drain by then, whatever else is known of it.
       expect((end!.oldest as { ageMs: number }).ageMs).toBeGreaterThan(10_000)
       expect(end!.result).toMatch(
         /^1 left after 15 s: 198\.18\.0\.11 \(1\); the oldest, of 198\.18\.0\.11, stands for at least \d+/,
       )
-      const of = (ended?: Ended) =>
-        (ended!.events[0]!.services as { name: string }[]).find((each) => each.name === name)
-      expect(of(status)).toMatchObject({ ...left, stage: 'moving', active: 'new1' })
-      expect(of(watch)).toMatchObject({ standing: 1, oldest, stage: 'moving' })
     }
     expect(events.at(-1)!.services).toEqual(
       expect.arrayContaining(
