@@ -21,7 +21,9 @@ export interface Health {
   detail: string
 }
 
-const retryMs = 200
+/** Between two tries: clients may be waiting, so the first follow at once. */
+const firstRetryMs = 5
+const longestRetryMs = 200
 /** Of one try: a service that takes longer to answer isn't fit to be switched to. */
 const longestTry = 5000
 
@@ -33,6 +35,7 @@ export async function awaitHealthy(
   signal?: AbortSignal,
 ): Promise<Health> {
   const deadline = performance.now() + timeoutMs
+  let retryMs = firstRetryMs
   for (let tries = 1; ; tries++) {
     const left = deadline - performance.now()
     const health = await tryOnce(service, check, Math.max(1, Math.ceil(Math.min(longestTry, left))), signal)
@@ -45,6 +48,7 @@ export async function awaitHealthy(
     }
     // An abort ends the wait; what it says is the last failure.
     await delay(retryMs, undefined, signal ? { signal } : {}).catch(() => {})
+    retryMs = Math.min(longestRetryMs, retryMs * 1.5)
   }
 }
 

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
 import { converge, nothing, observeAll, plan } from './apply.js'
+import { inGap } from './gap/gap-state.js'
 import { describeStep } from './kernel/describe-step.js'
 import type { Kernel } from './kernel/kernel.js'
 import type { Step } from './kernel/step.js'
@@ -14,7 +15,7 @@ import type { Ledger } from './ledger.js'
 import { derive } from './plan/derive.js'
 import type { Found } from './plan/difference.js'
 import { type Foreseen, foresee } from './plan/foresee.js'
-import { type Seen, servicesOnly } from './services-only.js'
+import type { Seen } from './services-only.js'
 
 export interface HostEvents {
   log(message: string, detail?: Record<string, unknown>): void
@@ -47,19 +48,26 @@ export class Host {
   /** Generation of the last trial that ran out; 0: none since the start. */
   expired = 0
   /** As the last look saw it; null once something was changed after that look. */
-  private seen: Seen | null = null
-  /** A change that had been answered for when it failed. */
-  private failed: { generation: number; error: FleetmoveError } | null = null
+  protected seen: Seen | null = null
 
   constructor(
-    private readonly kernel: Kernel,
-    private readonly ledger: Ledger,
+    protected readonly kernel: Kernel,
+    protected readonly ledger: Ledger,
     private readonly events: HostEvents,
   ) {}
 
-  /** What the kernel is meant to match now. */
+  /** What the kernel is meant to match now: what is confirmed or on trial, with services in a gap as they are in it. */
   get spec(): HostSpec | null {
-    return this.ledger.current.trial?.spec ?? this.ledger.current.confirmed
+    return this.now(this.ledger.current.trial?.spec ?? this.ledger.current.confirmed)
+  }
+  private now(spec: HostSpec | null): HostSpec | null {
+    const { gaps } = this.ledger.current
+    if (spec === null || gaps.length === 0) return spec
+    const treated = (service: ServiceSpec): ServiceSpec => {
+      const gap = gaps.find((each) => each.service === service.name)
+      return gap ? inGap(service, gap) : service
+    }
+    return { ...spec, services: spec.services.map(treated) }
   }
   get confirmed(): HostSpec | null {
     return this.ledger.current.confirmed
@@ -166,60 +174,30 @@ export class Host {
 
   /**
    * Applies a spec on trial.
-   * @param options `soon`: clients wait for it. Where only services change it resolves when the steps are taken;
-   *   the looks follow, everything else waits for them, and `confirm` throws what this would have thrown
    * @throws FleetmoveError 'stale' or 'conflict' with nothing changed, 'rolled-back' when a step failed and everything was undone.
    */
-  apply(spec: HostSpec, confirmWithinMs: number, { soon = false } = {}): Promise<Step[]> {
-    return new Promise((resolve, reject) => {
-      const answered = soon ? resolve : null
-      this.alone(() => this.applyNow(spec, confirmWithinMs, answered)).then(resolve, reject)
-    })
-  }
-
-  private async applyNow(
-    spec: HostSpec,
-    confirmWithinMs: number,
-    answer: ((steps: Step[]) => void) | null,
-  ): Promise<Step[]> {
-    this.check(spec)
-    const { confirmed, trial, found } = this.ledger.current
-    if (isDeepStrictEqual(confirmed, spec) && trial === null) return this.converge(spec)
-    const before = this.spec
-    const deadline = Date.now() + confirmWithinMs
-    await this.ledger.save({
-      trial: { spec, deadline, bootId: await bootId() },
-      generation: spec.generation,
-    })
-    try {
-      const early = answer && isDeepStrictEqual(this.seen?.found, found) ? await this.takeServices(before, spec) : []
-      if (early.length > 0) {
+  apply(spec: HostSpec, confirmWithinMs: number): Promise<Step[]> {
+    return this.alone(async () => {
+      this.check(spec)
+      const { confirmed, trial } = this.ledger.current
+      if (isDeepStrictEqual(confirmed, spec) && trial === null) return this.converge(this.spec)
+      const before = this.spec
+      const deadline = Date.now() + confirmWithinMs
+      await this.ledger.save({
+        trial: { spec, deadline, bootId: await bootId() },
+        generation: spec.generation,
+      })
+      try {
+        const steps = await this.converge(this.spec, before)
+        if ((before?.services.length ?? 0) === 0 && spec.services.length > 0)
+          await this.events.dispatches?.(spec.services)
         this.schedule(deadline)
-        answer?.(early)
+        this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
+        return steps
+      } catch (cause) {
+        throw await this.putBack(spec.generation, cause)
       }
-      const steps = [...early, ...(await this.converge(spec, before))]
-      if ((before?.services.length ?? 0) === 0 && spec.services.length > 0)
-        await this.events.dispatches?.(spec.services)
-      if (early.length === 0) this.schedule(deadline)
-      this.events.log('applied', { generation: spec.generation, steps: steps.map(describeStep) })
-      return steps
-    } catch (cause) {
-      const error = await this.putBack(spec.generation, cause)
-      this.failed = { generation: spec.generation, error }
-      throw error
-    }
-  }
-
-  /** @returns the step that was taken, or none: then the kernel isn't as it was seen, and a look tells what to do. */
-  private async takeServices(before: HostSpec | null, spec: HostSpec): Promise<Step[]> {
-    const step = this.seen && servicesOnly(before, spec, this.seen)
-    if (!step) return []
-    try {
-      await this.kernel.perform(step)
-      return [step]
-    } catch {
-      return []
-    }
+    })
   }
 
   private async putBack(generation: number, cause: unknown): Promise<FleetmoveError> {
@@ -250,7 +228,6 @@ export class Host {
         clearTimeout(this.timer)
         this.events.log('confirmed', { generation })
       } else if (confirmed?.generation !== generation) {
-        if (this.failed?.generation === generation) throw this.failed.error
         throw new FleetmoveError('rolled-back', {
           message: `generation ${generation} is no longer on trial here: it was not confirmed in time and has been undone`,
           hint: 'run the command again',
@@ -336,7 +313,7 @@ export class Host {
     this.seen = null
     const { steps, seen } = await converge(
       this.kernel,
-      confirmed ?? nothing(this.spec),
+      this.now(confirmed) ?? nothing(this.spec),
       this.ledger.current.found,
       async (found) => {
         if (!isDeepStrictEqual(found, this.ledger.current.found)) await this.ledger.saveIfPossible({ found })
@@ -344,12 +321,12 @@ export class Host {
       trial?.spec,
     )
     this.seen = seen
-    await this.events.settled?.(confirmed)
+    await this.events.settled?.(this.spec)
     this.events.log('undone', { reason, steps: steps.map(describeStep), ...(unsaved && { unsaved: unsaved.message }) })
     return steps
   }
 
-  private async converge(wanted: HostSpec | null, before: HostSpec | null = null): Promise<Step[]> {
+  protected async converge(wanted: HostSpec | null, before: HostSpec | null = null): Promise<Step[]> {
     const { found } = this.ledger.current
     const spec = wanted ?? nothing(this.spec)
     this.seen = null
@@ -369,7 +346,7 @@ export class Host {
   }
 
   /** One change of the kernel at a time, in the order asked for. */
-  private alone<T>(work: () => Promise<T>): Promise<T> {
+  protected alone<T>(work: () => Promise<T>): Promise<T> {
     const run = this.queue.then(work, work)
     this.queue = run.catch(() => undefined)
     return run

@@ -8,6 +8,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec } from '../proto/model/host-spec.js'
+import type { Gap } from './gap/gap-state.js'
 import type { Found } from './plan/difference.js'
 
 export interface LedgerBody {
@@ -16,6 +17,8 @@ export interface LedgerBody {
   found: Found
   /** The highest generation ever taken: an older controller that comes back can change nothing. */
   generation: number
+  /** Moves in their gap: what an agent must go on with that was killed or restarted in it. */
+  gaps: readonly Gap[]
 }
 
 export interface Trial {
@@ -27,7 +30,7 @@ export interface Trial {
 }
 
 const format = 'fleetmove-ledger-1'
-const empty: LedgerBody = { confirmed: null, trial: null, found: {}, generation: 0 }
+const empty: LedgerBody = { confirmed: null, trial: null, found: {}, generation: 0, gaps: [] }
 
 export class Ledger {
   private constructor(
@@ -109,9 +112,14 @@ export class Ledger {
       await this.save(change)
       return null
     } catch (error) {
-      this.body = { ...this.body, ...change }
+      this.note(change)
       return error as FleetmoveError
     }
+  }
+
+  /** Changes `current` alone: the next save writes it. */
+  note(change: Partial<LedgerBody>): void {
+    this.body = { ...this.body, ...change }
   }
 
   /** Removes the file; afterwards this is an empty ledger. */
@@ -143,7 +151,7 @@ const checksum = (text: string): string => createHash('sha256').update(text).dig
 
 function parse(path: string, text: string): LedgerBody {
   const [head = '', json = ''] = text.split('\n')
-  if (head === `${format} ${checksum(json)}`) return JSON.parse(json) as LedgerBody
+  if (head === `${format} ${checksum(json)}`) return { ...empty, ...(JSON.parse(json) as Partial<LedgerBody>) }
   const what = head.startsWith(`${format} `) ? 'is torn (its checksum is wrong)' : 'is not a ledger of this version'
   throw new FleetmoveError('ledger', {
     message: `${path} ${what}`,

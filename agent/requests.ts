@@ -22,6 +22,27 @@ const lockId = z.string().regex(/^[0-9a-f]{12}$/)
 const printable = /^[^\p{Cc}]+$/u
 const directories = z.array(directory).min(1).max(64)
 
+const lifecycleMeans = z.object({
+  // systemd.unit(5) and Docker's names; neither may look like an option.
+  unit: z.string().regex(/^([A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254})?$/),
+  container: z.string().regex(/^([A-Za-z0-9][A-Za-z0-9_.-]{0,254})?$/),
+  composeFile: z.union([z.literal(''), directory]),
+  composeService: z.union([z.literal(''), z.string().regex(containerPattern)]),
+  start: text,
+  stop: text,
+  command: text,
+})
+const environment = z.record(z.string().regex(/^FLEETMOVE_[A-Z]{1,32}$/), z.string().max(1024))
+const health = z.object({
+  service: codec.name,
+  kind: z.enum(['tcp', 'http', 'command']),
+  url: z.string().max(4096),
+  command: text,
+  address: z.union([codec.ip, z.literal('')]),
+  port: z.int().min(0).max(65535),
+  timeoutMs: milliseconds(anHour),
+})
+
 export const requests = {
   identity: z.object({ kind: z.enum(['wireguard', 'openvpn']) }),
   reflect: z.object({ port: codec.port, token }),
@@ -68,27 +89,33 @@ export const requests = {
       'boot-off',
       'boot-as-found',
     ]),
-    lifecycle: z.object({
-      // systemd.unit(5) and Docker's names; neither may look like an option.
-      unit: z.string().regex(/^([A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254})?$/),
-      container: z.string().regex(/^([A-Za-z0-9][A-Za-z0-9_.-]{0,254})?$/),
-      composeFile: z.union([z.literal(''), directory]),
-      composeService: z.union([z.literal(''), z.string().regex(containerPattern)]),
-      start: text,
-      stop: text,
-      command: text,
-    }),
-    environment: z.record(z.string().regex(/^FLEETMOVE_[A-Z]{1,32}$/), z.string().max(1024)),
+    lifecycle: lifecycleMeans,
+    environment,
     timeoutMs: milliseconds(anHour),
   }),
-  health: z.object({
+  health,
+  gap: z.object({
     service: codec.name,
-    kind: z.enum(['tcp', 'http', 'command']),
-    url: z.string().max(4096),
-    command: text,
-    address: z.union([codec.ip, z.literal('')]),
-    port: z.int().min(0).max(65535),
-    timeoutMs: milliseconds(anHour),
+    id: z.string().regex(/^[0-9a-f]{16}$/),
+    action: z.enum(['open', 'pause', 'extend', 'stop', 'start', 'yield', 'take', 'let-go', 'close']),
+    plan: z
+      .object({
+        role: z.enum(['origin', 'target']),
+        // codec.decodeServiceSpec reads them.
+        stay: z.unknown(),
+        next: z.unknown(),
+        lifecycle: lifecycleMeans,
+        environment,
+        checks: z.array(health).max(4096),
+        timeoutMs: milliseconds(anHour),
+        tunnel: z.int().min(1).max(63),
+        port: z.int().min(0).max(65535),
+        secret: codec.bytes(32, 32),
+      })
+      .optional(),
+    forMs: milliseconds(anHour),
+    flag: z.boolean(),
+    outcome: z.enum(['', 'origin', 'target', 'parked']),
   }),
   service: z.object({ service: codec.name }),
   drain: z.object({ service: codec.name, addresses: z.array(codec.hostIp).max(256).default([]) }),
@@ -100,7 +127,6 @@ export const requests = {
     ports: z.array(codec.port).min(1).max(64),
     forMs: milliseconds(120_000),
   }),
-  hold: z.object({ service: codec.name, maxMs: z.int().min(1).max(anHour) }),
   serveData: z.object({ service: codec.name, directories, tunnel: z.int().min(1).max(63), live: z.boolean() }),
   pullData: z.object({
     service: codec.name,

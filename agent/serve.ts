@@ -4,16 +4,18 @@ import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { AgentService } from '../proto/gen/fleetmove.js'
 import { ConnectionLog } from './connections/supervise.js'
-import { clearTrace } from './explain/traces.js'
+import { clearTrace, Traces } from './explain/traces.js'
 import { adopt } from './flows/adopt.js'
 import { KnownAges } from './flows/ages.js'
 import { readOpened } from './flows/arrivals.js'
 import { EgressKeeper } from './flows/egress-keeper.js'
 import { awaitRenumbered, forgetGhosts, forgetMarked } from './flows/forget.js'
 import { forgetClosed } from './flows/forget-closed.js'
+import { GappedHost } from './gap/gapped-host.js'
+import { Gaps } from './gap/gaps.js'
 import { History } from './history/history.js'
 import { sweepHolds } from './hold/hold.js'
-import { Host } from './host.js'
+import { ServiceHolds } from './hold/service-holds.js'
 import { openConntrack } from './kernel/conntrack.js'
 import { countEntries, mostEntries } from './kernel/conntrack-size.js'
 import { linuxKernel } from './kernel/linux.js'
@@ -57,7 +59,9 @@ export async function serve(): Promise<number> {
   const metrics = new MetricsPublisher(async () =>
     host.spec ? exposition(await figures(conntrack, host.spec, ages)) : '',
   )
-  const host: Host = new Host(kernel, await Ledger.open(ledgerPath), {
+  const holds = new ServiceHolds()
+  const traces = new Traces()
+  const host: GappedHost = new GappedHost(kernel, await Ledger.open(ledgerPath), {
     log,
     tracks: async () => {
       egress.renew()
@@ -70,6 +74,7 @@ export async function serve(): Promise<number> {
       if (!spec?.log) await Promise.all(following)
     },
     leaving: async () => {
+      await gaps.close()
       await forgetMarked(conntrack)
       const cut = await awaitRenumbered(conntrack, renumberedMs)
       if (cut > 0) log('connections lose their translation', { entries: cut })
@@ -79,10 +84,12 @@ export async function serve(): Promise<number> {
       await sweepHolds(true)
     },
   })
+  const gaps: Gaps = new Gaps({ host, holds, conntrack, clear: () => traces.stop(), log })
   await host.restore()
   // A hold of a dead agent that still lasts ends by itself: its service may be between two hosts.
   await sweepHolds(false)
   await clearTrace()
+  gaps.resume()
   const reconciler = new Reconciler(host, log)
   notice = () => {
     reconciler.notice()
@@ -118,9 +125,11 @@ export async function serve(): Promise<number> {
   server.addService(
     AgentService,
     guarded(
-      agentService(host, { reconciler, watch, lock, history, logs: [connections, metrics], tunnels, room, ages }, () =>
-        leave(),
-      ),
+      agentService({
+        ...{ host, gaps, holds, traces },
+        upkeep: { reconciler, watch, lock, history, logs: [connections, metrics], tunnels, room, ages },
+        leave: () => leave(),
+      }),
       lock,
     ),
   )

@@ -3,14 +3,12 @@ import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc/grpc-js'
-import type { z } from 'zod'
 import * as codec from '../proto/codec.js'
 import { errorToStatus } from '../proto/error-wire.js'
 import type * as wire from '../proto/gen/fleetmove.js'
 import type { AgentServer } from '../proto/gen/fleetmove.js'
-import { familyOf } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
-import type { HostSpec, ServiceSpec, TunnelSpec } from '../proto/model/host-spec.js'
+import type { ServiceSpec, TunnelSpec } from '../proto/model/host-spec.js'
 import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
 import { startRelayTest } from '../proto/relay-test.js'
 import { sendProbe, startProbe } from '../proto/send-probe.js'
@@ -19,22 +17,26 @@ import { inspectData } from './data/inspect-data.js'
 import { pullData } from './data/pull-data.js'
 import { writeRecords } from './data/records.js'
 import { type Served, serveData } from './data/serve-data.js'
-import { Traces } from './explain/traces.js'
+import type { Traces } from './explain/traces.js'
 import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
-import { forgetMisled, forgetUnanswered } from './flows/forget.js'
+import { forgetMisled } from './flows/forget.js'
 import { outcomes } from './flows/outcomes.js'
 import { purgeUdp } from './flows/purge-udp.js'
 import { resetConnections } from './flows/reset.js'
-import { awaitHealthy, type HealthCheck } from './health.js'
-import { ServiceHolds } from './hold/service-holds.js'
+import { actInGap } from './gap/act.js'
+import type { GappedHost } from './gap/gapped-host.js'
+import type { Gaps } from './gap/gaps.js'
+import { awaitHealthy } from './health.js'
+import type { ServiceHolds } from './hold/service-holds.js'
 import type { Host } from './host.js'
 import { identity } from './identity.js'
 import { cgroupMount } from './kernel/cgroup-mount.js'
 import { openConntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
-import { type LifecycleMeans, runHook, runLifecycle } from './lifecycle.js'
+import { runHook, runLifecycle } from './lifecycle.js'
 import { lockService } from './lock-service.js'
+import { checkOf, meansOf } from './means.js'
 import { measurePath, reflect } from './path.js'
 import { paths } from './plan/own.js'
 import { openWitness } from './probe/witness.js'
@@ -49,35 +51,18 @@ const { decode } = codec
 /** Longer than the way there and back to most clients; a slower one waits for its own second try. */
 const handshakeMs = 300
 
-type RequestedLifecycle = z.infer<typeof requests.lifecycle>['lifecycle']
-
-function meansOf({ unit, container, composeFile, composeService, start, stop }: RequestedLifecycle): LifecycleMeans {
-  if (composeFile !== '') return { kind: 'compose', file: composeFile, composeService }
-  if (unit !== '') return { kind: 'unit', unit }
-  if (container !== '') return { kind: 'container', container }
-  return { kind: 'run', start, stop }
+export interface ServiceParts {
+  host: GappedHost
+  upkeep: Upkeep
+  gaps: Gaps
+  holds: ServiceHolds
+  traces: Traces
+  /** Called when everything has been taken back and the reply is sent: the process may end. */
+  leave: () => void
 }
 
-function checkOf(
-  check: Omit<z.infer<typeof requests.health>, 'service' | 'timeoutMs'>,
-  spec: HostSpec | null,
-): HealthCheck {
-  const { kind, url, command, address, port } = check
-  if (kind === 'http') return { kind, url }
-  if (kind === 'command') return { kind, command }
-  if (address === '' || port === 0)
-    throw new FleetmoveError('invalid', { message: 'health: tcp needs an address and a port' })
-  const tunnel = spec?.tunnels[0]
-  const from = familyOf(address) === 4 ? tunnel?.local4 : tunnel?.local6
-  // A link-local address (driver direct) would need its device named, too.
-  return { kind, address, port, from: from?.startsWith('fe80:') ? undefined : from }
-}
-
-/** @param leave called when everything has been taken back and the reply is sent: the process may end. */
-export function agentService(host: Host, upkeep: Upkeep, leave: () => void): AgentServer {
+export function agentService({ host, upkeep, gaps, holds, traces, leave }: ServiceParts): AgentServer {
   const conntrack = openConntrack()
-  const holds = new ServiceHolds()
-  const traces = new Traces()
   return {
     hello: unary(async () => ({
       version,
@@ -87,6 +72,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       trialRemainingMs: host.trial?.remainingMs ?? 0,
       expiredGeneration: host.expired,
       generation: host.generation,
+      gaps: host.gaps.map(({ service, id, plan, phase, letGo }) => ({ service, id, role: plan.role, phase, letGo })),
     })),
     identity: unary(async (request: wire.IdentityRequest) => ({
       identity: await identity(decode('identity', requests.identity, request).kind, paths.keys),
@@ -119,7 +105,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       const spec = codec.decodeHostSpec(request.spec)
       // Without it the rule would stand, and choose nobody.
       if (spec.services.some(({ egress }) => egress?.unit !== undefined)) await cgroupMount()
-      const steps = await host.apply(spec, within, { soon: request.soon })
+      const steps = await host.apply(spec, within)
       return { steps: steps.map(describeStep), changed: steps.length > 0 }
     }),
     confirm: unary(async (request: wire.ConfirmRequest) => {
@@ -186,18 +172,7 @@ export function agentService(host: Host, upkeep: Upkeep, leave: () => void): Age
       const onHop = (hop: wire.TraceHop): void => send({ ready: false, hop })
       await traces.run({ ...query, signal, onReady, onHop }, holds.busy)
     }),
-    hold: streaming(async (request: wire.HoldRequest, send: (event: wire.HoldEvent) => void, signal) => {
-      const { service, maxMs } = decode('hold', requests.hold, request)
-      const held = serviceOf(host, { service })
-      const means = await holds.start(host.spec!, held, { maxMs, signal, clear: () => traces.stop() })
-      send({ ready: true, means })
-      await aborted(signal)
-    }),
-    release: unary(async (request: wire.ReleaseRequest) => {
-      const service = serviceOf(host, request)
-      await forgetUnanswered(conntrack, service)
-      return holds.release(service.name)
-    }),
+    gap: unary((request: wire.GapRequest) => actInGap(gaps, host.spec, request)),
     settle: unary(async (request: wire.SettleRequest) => {
       const service = serviceOf(host, request)
       // What is on its way is answered first: an answer without an entry would confuse its client.

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { HostSpec } from '../proto/model/host-spec.js'
 import type { Observed } from './kernel/observed.js'
-import type { Step } from './kernel/step.js'
+import type { StepOf } from './kernel/step.js'
 import { derive } from './plan/derive.js'
 import { difference, type Found } from './plan/difference.js'
 import { readdressed } from './plan/readdressed.js'
@@ -14,10 +14,26 @@ export interface Seen {
 }
 
 /** The one step of such a change; null for every other change. */
-export function servicesOnly(before: HostSpec | null, spec: HostSpec, { observed, found }: Seen): Step | null {
+export function servicesOnly(
+  before: HostSpec | null,
+  spec: HostSpec,
+  { observed, found }: Seen,
+): StepOf<'load-ruleset'> | null {
   const { steps, found: kept } = difference(derive(spec, observed, found), observed, found)
   const [step] = steps
   if (steps.length !== 1 || step?.do !== 'load-ruleset' || step.hooks) return null
   if (readdressed(before, spec, steps).length > 0) return null
   return isDeepStrictEqual(kept, found) ? step : null
 }
+
+/** How it must look behind such a step. */
+export function afterLoad(observed: Observed, step: StepOf<'load-ruleset'>): Observed {
+  const { fingerprint, chains, counters, rules, elements } = step
+  return { ...observed, table: { fingerprint, chains, counters, rules, elements } }
+}
+
+/** Commands for nft and nothing else, as a step. */
+export const commands = (text: string): StepOf<'load-ruleset'> => ({
+  ...{ do: 'load-ruleset', text, hooks: false, fingerprint: '' },
+  ...{ chains: [], counters: [], rules: {}, elements: {} },
+})

@@ -19,8 +19,6 @@ export interface Change {
    * taken back.
    */
   check?: (wanted: Wanted) => Promise<void>
-  /** Clients wait for it: `check` runs as soon as the hosts have taken their steps (see Agent.apply). */
-  soon?: boolean
   /** Hosts that hold the new state already are made sure of, too: their kernels may have drifted. */
   mend?: boolean
 }
@@ -41,7 +39,7 @@ export function change(world: World, wanted: Change): Promise<number> {
   return run
 }
 
-async function changeNow(world: World, { states, pairs, check, mend, soon, first = [] }: Change): Promise<number> {
+async function changeNow(world: World, { states, pairs, check, mend, first = [] }: Change): Promise<number> {
   const wanted: Wanted = {
     states: new Map([...world.states, ...(states ?? [])]),
     pairs: [...(pairs ?? world.pairs)],
@@ -60,7 +58,7 @@ async function changeNow(world: World, { states, pairs, check, mend, soon, first
   const confirmed = new Set<Name>()
   try {
     const apply = async (spec: HostSpec): Promise<void> => {
-      const { steps } = await agentOf(world, spec.host).apply(spec, world.confirmWithinMs, soon)
+      const { steps } = await agentOf(world, spec.host).apply(spec, world.confirmWithinMs)
       noteSteps(world, spec.host, 'changed', steps)
     }
     await inParallel(

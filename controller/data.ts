@@ -193,7 +193,7 @@ const teller =
     })
   }
 
-function tunnelBetween(world: World, from: Name, to: Name): number {
+export function tunnelBetween(world: World, from: Name, to: Name): number {
   const pair = world.pairs.find((known) => pairKey(known.a, known.b) === pairKey(from, to))
   if (pair) return pair.ends[from]!.index
   throw new FleetmoveError('tunnel', {

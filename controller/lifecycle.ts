@@ -8,7 +8,7 @@ import { timed } from './progress.js'
 import { agentOf, type World } from './world.js'
 
 /** A start that takes longer than this is taken for one that hangs. */
-const lifecycleMs = 120_000
+export const lifecycleMs = 120_000
 /** The longest that a service's health is waited for. */
 export const healthMs = 30_000
 
@@ -27,9 +27,7 @@ export async function runLifecycle(
   action: 'start' | 'stop',
   host: Name,
 ): Promise<void> {
-  if (!service.lifecycle) return
-  const { kind: _kind, ...means } = service.lifecycle
-  await perform(world, service, action, host, { ...noLifecycle, ...means })
+  if (service.lifecycle) await perform(world, service, action, host, lifecycleOf(service))
 }
 
 /**
@@ -71,26 +69,36 @@ async function perform(
   host: Name,
   lifecycle: wire.Lifecycle,
 ): Promise<void> {
-  await timed(world.progress, service.name, `${action} on ${host}`, async () => {
-    const reply = await agentOf(world, host).lifecycle({
-      service: service.name,
-      action,
-      lifecycle,
-      environment: {
-        FLEETMOVE_FLEET: world.fleet.name,
-        FLEETMOVE_FROM: service.from,
-        FLEETMOVE_TO: service.to,
-        FLEETMOVE_HOST: host,
-      },
-      timeoutMs: lifecycleMs,
-    })
-    if (reply.ok) return
-    const output = reply.output.trim()
-    throw new FleetmoveError('health', {
-      message: `${action} of ${service.name} failed (${reply.ended})${output ? `: ${output}` : ''}`,
-      hint: `run it by hand on ${host}, mend it, and run the command again`,
-      host,
-    })
+  const environment = environmentOf(world, service, host)
+  const request = { service: service.name, action, lifecycle, environment, timeoutMs: lifecycleMs }
+  await timed(world.progress, service.name, `${action} on ${host}`, async () =>
+    refuseFailure(service, action, host, await agentOf(world, host).lifecycle(request)),
+  )
+}
+
+/** What the commands of fleet.yaml are told. */
+export const environmentOf = (world: World, service: Service, host: Name): Record<string, string> => ({
+  FLEETMOVE_FLEET: world.fleet.name,
+  FLEETMOVE_FROM: service.from,
+  FLEETMOVE_TO: service.to,
+  FLEETMOVE_HOST: host,
+})
+
+/** How the service is started and stopped; nothing is done where its operator does that. */
+export function lifecycleOf({ lifecycle }: Service): wire.Lifecycle {
+  if (!lifecycle) return noLifecycle
+  const { kind: _kind, ...means } = lifecycle
+  return { ...noLifecycle, ...means }
+}
+
+/** @throws FleetmoveError 'health' with what the command printed. */
+export function refuseFailure(service: Service, action: string, host: Name, reply: wire.LifecycleReply): void {
+  if (reply.ok) return
+  const output = reply.output.trim()
+  throw new FleetmoveError('health', {
+    message: `${action} of ${service.name} failed (${reply.ended})${output ? `: ${output}` : ''}`,
+    hint: `run it by hand on ${host}, mend it, and run the command again`,
+    host,
   })
 }
 
@@ -101,18 +109,9 @@ export async function awaitHealth(
   host: Name,
   { quiet, withinMs }: { quiet: boolean; withinMs: number } = { quiet: false, withinMs: healthMs },
 ): Promise<void> {
-  const { health } = service
   const agent = agentOf(world, host)
-  const check = async (address: string, port: number): Promise<void> => {
-    const reply = await agent.health({
-      service: service.name,
-      kind: health.kind,
-      url: health.kind === 'http' ? health.url : '',
-      command: health.kind === 'command' ? health.command : '',
-      address,
-      port,
-      timeoutMs: withinMs,
-    })
+  const check = async (request: wire.HealthRequest): Promise<void> => {
+    const reply = await agent.health(request)
     if (reply.healthy) return
     throw new FleetmoveError('health', {
       message: `${service.name} isn't healthy within ${(withinMs / 1000).toFixed(withinMs < 10_000 ? 1 : 0)} s: ${reply.detail}`,
@@ -120,17 +119,27 @@ export async function awaitHealth(
       host,
     })
   }
+  // One that fails is enough to know.
   const checkAll = async (): Promise<void> => {
-    if (health.kind !== 'tcp') return check('', 0)
-    const side = host === service.from ? 'old' : 'new'
-    const ends = service.listen.flatMap((listener) => {
-      if (listener.protocol !== 'tcp') return []
-      const port = listener[`${side}Port`] ?? listener.ports.from
-      return servicePairs(world, service).map((pair) => ({ address: pair[side], port }))
-    })
-    // One that fails is enough to know.
-    await Promise.all(ends.map(({ address, port }) => check(address, port)))
+    await Promise.all(healthChecks(world, service, host).map((each) => check({ ...each, timeoutMs: withinMs })))
   }
   if (quiet) await checkAll()
   else await timed(world.progress, service.name, `health on ${host}`, checkAll)
+}
+
+/** What must pass where the service runs: by its own check, or a connection to each of its listeners. */
+export function healthChecks(world: World, service: Service, host: Name): wire.HealthRequest[] {
+  const { health } = service
+  const check = {
+    ...{ service: service.name, kind: health.kind, timeoutMs: 0, address: '', port: 0 },
+    url: health.kind === 'http' ? health.url : '',
+    command: health.kind === 'command' ? health.command : '',
+  }
+  if (health.kind !== 'tcp') return [check]
+  const side = host === service.from ? 'old' : 'new'
+  return service.listen.flatMap((listener) => {
+    if (listener.protocol !== 'tcp') return []
+    const port = listener[`${side}Port`] ?? listener.ports.from
+    return servicePairs(world, service).map((pair) => ({ ...check, address: pair[side], port }))
+  })
 }

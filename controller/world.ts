@@ -1,4 +1,6 @@
 /** All hosts of a fleet, connected, with what each of them holds: what every use case begins with. */
+
+import type { OpenGap } from '../proto/gen/fleetmove.js'
 import type { Ip } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec } from '../proto/model/host-spec.js'
@@ -12,6 +14,7 @@ import { type Locals, type ServiceState, statesOf } from './plan/host-specs.js'
 import { standingPairs, type TunnelPair } from './plan/tunnel-pair.js'
 import type { Progress } from './progress.js'
 import { Recorder, recorded } from './record.js'
+import { settleGaps } from './settle-gaps.js'
 import { Site, type SiteOptions } from './site.js'
 
 export interface Context {
@@ -160,8 +163,14 @@ export const withLockedWorld = <T>(
   options: OpenOptions = {},
 ): Promise<T> => recorded(context, command, () => withWorld(context, use, { ...options, lock: command }))
 
-/** Asks every agent anew. */
+/** Asks every agent anew. Moves that a dead run has left in their gap are settled first, unless this run only looks. */
 export async function refresh(world: World): Promise<void> {
+  const gaps = await ask(world)
+  if (world.lock !== null && (await settleGaps(world, gaps))) await ask(world)
+}
+
+async function ask(world: World): Promise<Map<Name, OpenGap[]>> {
+  const gaps = new Map<Name, OpenGap[]>()
   world.specs.clear()
   world.generation = 0
   await inParallel(world.agents.values(), async (agent) => {
@@ -178,13 +187,19 @@ export async function refresh(world: World): Promise<void> {
     }
     world.generation = Math.max(world.generation, state.generation)
     if (state.confirmed) world.specs.set(agent.host, foreign(world.fleet, state.confirmed))
+    if (state.gaps.length > 0) gaps.set(agent.host, state.gaps)
   })
   // What `up --log-connections` has asked for stays until fleet.yaml or another `up` says otherwise.
   const connections = [...world.specs.values()].some((spec) => spec.log?.connections)
   if (connections && world.fleet.log?.connections === undefined)
     world.fleet = { ...world.fleet, log: { ...world.fleet.log, connections } }
   world.states = statesOf(world.fleet, world.specs)
+  for (const { service, phase, letGo } of [...gaps.values()].flat()) {
+    const state = world.states.get(service as Name)
+    if (state && phase !== 'open' && !letGo) world.states.set(service as Name, { ...state, paused: true })
+  }
   world.pairs = standingPairs(world.specs)
+  return gaps
 }
 
 /** A trial of a run that is at work is its own affair; who only looks sees what was before. */

@@ -342,28 +342,32 @@ export function decode<T>(what: string, schema: z.ZodType<T>, value: unknown): T
 
 export const decodeHostSpec = (value: wire.HostSpec | undefined): HostSpec => decode('spec', hostSpec, value)
 
+export const decodeServiceSpec = (value: unknown): ServiceSpec => decode('service', service, value)
+
 export function encodeHostSpec(spec: HostSpec): wire.HostSpec {
   return {
     ...spec,
     log: spec.log && { connections: spec.log.connections ?? false, metrics: spec.log.metrics ?? '' },
     addresses: (spec.addresses ?? []).map((each) => ({ own: '', aside: '', ...each })),
     tunnels: spec.tunnels.map((each) => ({ ...each, unreachable: each.unreachable ?? '' })),
-    services: spec.services.map((each) => ({
-      ...each,
-      canary: each.canary ?? undefined,
-      localhost: each.localhost ?? false,
-      dark: each.dark,
-      address: each.address ?? '',
-      redirect: each.redirect,
-      egress: each.egress && { uid: '', source: '', unit: '', container: '', ...each.egress },
-      routes: each.routes.map(({ action, ...rest }) => ({
-        ...rest,
-        forward: forwardOf(action),
-        serve: serveOf(action),
-        pause: action.kind === 'pause',
-        redirect: action.kind === 'redirect',
-        helper: rest.helper ?? '',
-      })),
-    })),
+    services: spec.services.map(encodeServiceSpec),
   }
 }
+
+export const encodeServiceSpec = (each: ServiceSpec): wire.ServiceSpec => ({
+  ...each,
+  canary: each.canary ?? undefined,
+  localhost: each.localhost ?? false,
+  dark: each.dark,
+  address: each.address ?? '',
+  redirect: each.redirect,
+  egress: each.egress && { uid: '', source: '', unit: '', container: '', ...each.egress },
+  routes: each.routes.map(({ action, ...rest }) => ({
+    ...rest,
+    forward: forwardOf(action),
+    serve: serveOf(action),
+    pause: action.kind === 'pause',
+    redirect: action.kind === 'redirect',
+    helper: rest.helper ?? '',
+  })),
+})

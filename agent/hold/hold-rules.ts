@@ -75,19 +75,16 @@ export const announceText = (slot: number, makesRawOf: readonly string[]): strin
   ].join('\n')
 
 /**
- * Opens one hold, in one transaction; others that are under way stay.
- * @param stale keys that a hold of a dead agent has left: they go, since an element that is there already
- *   keeps its own timeout
+ * All that one hold needs but the elements, in one transaction; others that are under way stay.
+ * @param stale keys that a hold of a dead agent has left: they go
  * @param exceptDevices what comes in by these is let through: tunnels, where the peer has held it
  *   already or has let it go before its hold began
- * @param maxMs after which the kernel forgets the hold by itself
  */
 export function openHoldText(
   means: HoldMeans,
   slot: number,
   listeners: readonly HeldListener[],
   exceptDevices: readonly string[],
-  maxMs: number,
   stale: ReadonlySet<string>,
 ): string {
   const chain = holdChain(slot)
@@ -119,12 +116,16 @@ export function openHoldText(
       rule('guard', `meta mark & ${hex(waiting)} == ${hex(waiting)} drop`),
     )
   }
-  text.push(
-    ...elements('delete', listeners, '', (key) => stale.has(key)),
-    ...elements('add', listeners, ` timeout ${Math.ceil(maxMs)}ms : goto ${chain}`),
-  )
+  text.push(...elements('delete', listeners, '', (key) => stale.has(key)))
   return `${text.join('\n')}\n`
 }
+
+/**
+ * From now on packets wait.
+ * @param maxMs after which the kernel forgets the hold by itself
+ */
+export const engageText = (slot: number, listeners: readonly HeldListener[], maxMs: number): string =>
+  [...elements('add', listeners, ` timeout ${Math.ceil(maxMs)}ms : goto ${holdChain(slot)}`), ''].join('\n')
 
 /**
  * Ends one hold: what comes from now on passes. The chain stays until the table goes, since an element

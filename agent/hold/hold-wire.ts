@@ -4,12 +4,10 @@ import type { HoldCounts, HoldLimits } from './waiting-room.js'
 /** The only argument of the verb `hold`, as JSON. */
 export interface HolderTask extends HoldLimits {
   queue: number
-  /** After which it releases by itself. */
-  maxMs: number
 }
 
-/** `release`: let all go, in order and paced; `close`: let the last go, and end. */
-export type HolderCommand = 'counts' | 'release' | 'close'
+/** `begin`: packets come from now on, and are released after so many ms in any case; `release`: let all go, in order and paced; `close`: let the last go, and end. */
+export type HolderCommand = { begin: number } | 'counts' | 'release' | 'close'
 
 export type HolderEvent =
   /** It listens to the queue. */

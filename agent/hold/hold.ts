@@ -2,16 +2,16 @@
  * Holds: new connections to a service's listeners wait while no host serves them, and go on the moment the
  * service is there again.
  *
- * The order of things is what makes it safe. First somebody listens to the queue, then rules send packets
- * there. At the end first those who wait go on, in order, then the rules go, then the listener.
+ * The order of things is what makes it safe. First somebody listens to the queue, and the rules stand that could send
+ * packets there, which takes a while and concerns nobody; then one transaction says which packets. At the end first those who wait go on, in order, then the rules go, then the listener.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { loadText } from '../kernel/nft.js'
 import { runTool, ToolFailed } from '../kernel/tool.js'
 import {
   announceText,
   closeHoldText,
+  engageText,
   type HeldListener,
   type HoldMeans,
   heldKeys,
@@ -20,26 +20,21 @@ import {
   holdTable,
   madeRawChain,
   openHoldText,
-  queueNumber,
   xtablesPrograms,
 } from './hold-rules.js'
-import { encodeLine, type HolderCommand, type HolderEvent, type HolderTask, readLines } from './hold-wire.js'
+import { Holder } from './holder-process.js'
 import type { HoldCounts, HoldLimits } from './waiting-room.js'
 import { addXtables, removeRawTable, removeXtables, withoutRawTable } from './xtables.js'
 
 export interface HoldRequest extends HoldLimits {
   listeners: readonly HeldListener[]
   means: HoldMeans
-  /** The longest that anybody waits: then all go on to wherever the rules send them. */
-  maxMs: number
   /** Devices whose packets are let through: the tunnels'. */
   exceptDevices: readonly string[]
   /** Program and arguments of the process that holds, without its task: the agent itself with the verb `hold`. */
   holder: readonly string[]
   /** For the file that nft reads, which exists only meanwhile. */
   runDirectory: string
-  /** Ends the hold as `release` does. */
-  signal?: AbortSignal
 }
 
 export interface HoldEnd {
@@ -73,24 +68,60 @@ function inTurn<T>(work: () => Promise<T>): Promise<T> {
   return result
 }
 
+export interface PreparedHold {
+  readonly means: HoldMeans
+  /**
+   * Commands for nft by which packets wait from then on. Call `begin` as soon as they are loaded.
+   * @param maxMs the longest that anybody waits: then all go on to wherever the rules send them
+   */
+  text(maxMs: number): string
+  begin(maxMs: number): Hold
+  /** In place of `begin`. Nothing is left on the host when it resolves. */
+  cancel(): Promise<void>
+}
+
 /**
- * Holds from the moment it resolves.
+ * Everything but the one transaction that makes packets wait.
  * @throws FleetmoveError 'conflict' where a listener is held already; 'kernel' where rules or queue are refused:
- *   then nothing is held and nothing is left
+ *   then nothing is left
  */
-export async function startHold(request: HoldRequest): Promise<Hold> {
-  const keys = allKeys(request.listeners)
+export async function prepareHold(request: HoldRequest): Promise<PreparedHold> {
+  const { means, listeners } = request
+  const keys = allKeys(listeners)
   const slot = reserve(keys)
   let holder: Holder | null = null
-  try {
-    if (request.means !== 'drop') holder = await Holder.start(request, slot)
-    await inTurn(() => openRules(request, slot, keys))
-  } catch (error) {
+  const cancel = async (): Promise<void> => {
     await holder?.kill()
     await inTurn(() => removeRules(request, slot)).catch(() => {})
+  }
+  try {
+    if (means !== 'drop') holder = await Holder.start(request, slot)
+    await inTurn(() => openRules(request, slot, keys))
+  } catch (error) {
+    await cancel()
     throw error
   }
-  return new RunningHold(request, slot, holder)
+  return {
+    means,
+    text: (maxMs) => engageText(slot, listeners, maxMs),
+    begin: (maxMs) => {
+      holder?.begin(maxMs)
+      return new RunningHold(request, slot, holder, maxMs)
+    },
+    cancel,
+  }
+}
+
+/** Holds from the moment it resolves; as `prepareHold` otherwise. */
+export async function startHold({ maxMs, ...request }: HoldRequest & { maxMs: number }): Promise<Hold> {
+  const prepared = await prepareHold(request)
+  try {
+    await loadText(request.runDirectory, prepared.text(maxMs))
+    return prepared.begin(maxMs)
+  } catch (error) {
+    await prepared.cancel()
+    throw error
+  }
 }
 
 /**
@@ -120,6 +151,7 @@ class RunningHold implements Hold {
     private readonly request: HoldRequest,
     private readonly slot: number,
     private readonly holder: Holder | null,
+    maxMs: number,
   ) {
     this.means = request.means
     this.ended = new Promise((resolve) => {
@@ -129,11 +161,8 @@ class RunningHold implements Hold {
     this.ended.catch(() => {})
     const expire = (): void => void this.finish('expired').catch(() => {})
     // The process that holds knows the time itself, and goes first: ours is for when it is gone, or there is none.
-    this.expiry = setTimeout(expire, request.maxMs + (holder ? expiryGrace : 0))
+    this.expiry = setTimeout(expire, maxMs + (holder ? expiryGrace : 0))
     holder?.onExpired(expire)
-    const abort = (): void => void this.release().catch(() => {})
-    if (request.signal?.aborted) abort()
-    else request.signal?.addEventListener('abort', abort, { once: true })
   }
 
   async held(): Promise<HoldCounts> {
@@ -185,107 +214,6 @@ class RunningHold implements Hold {
 const nobody: HoldCounts = { syns: 0, datagrams: 0, bytes: 0, released: 0, repeated: 0, dropped: 0, lost: 0 }
 /** How much later than the process that holds we act ourselves. */
 const expiryGrace = 250
-/** Node starts in a tenth of a second, on a loaded machine in a few. */
-const startTimeout = 10_000
-
-/** The child process, seen from the agent. What is asked of one that is gone answers null or false. */
-class Holder {
-  private alive = true
-  private readonly exited: Promise<void>
-  private readonly waiters = new Set<(event: HolderEvent | null) => void>()
-  private said = ''
-
-  private constructor(private readonly child: ChildProcess) {
-    this.exited = new Promise((resolve) => {
-      const gone = (): void => {
-        this.alive = false
-        for (const waiter of [...this.waiters]) waiter(null)
-        resolve()
-      }
-      child.once('exit', gone)
-      child.once('error', (error) => {
-        this.said += error.message
-        gone()
-      })
-    })
-    child.stderr?.on('data', (chunk) => {
-      this.said = (this.said + String(chunk)).slice(-1000)
-    })
-    // One that dies while we write.
-    child.stdin?.on('error', () => {})
-    if (child.stdout) {
-      readLines<HolderEvent>(child.stdout, (event) => {
-        for (const waiter of [...this.waiters]) waiter(event)
-      })
-    }
-  }
-
-  static async start(request: HoldRequest, slot: number): Promise<Holder> {
-    const { maxPackets, maxBytes, maxMs, holder: argv } = request
-    const task: HolderTask = { queue: queueNumber(slot), maxPackets, maxBytes, maxMs }
-    const child = spawn(argv[0]!, [...argv.slice(1), JSON.stringify(task)], { cwd: '/', stdio: 'pipe' })
-    const holder = new Holder(child)
-    const timer = setTimeout(() => child.kill('SIGKILL'), startTimeout)
-    const ready = await holder.next('ready')
-    clearTimeout(timer)
-    if (ready) return holder
-    await holder.exited
-    throw new FleetmoveError('kernel', {
-      message: `new connections can't be queued: ${holder.said.trim() || 'the process that holds them did not start'}`,
-      hint: `see which program has netfilter's queue ${queueNumber(slot)}: /proc/net/netfilter/nfnetlink_queue lists them`,
-    })
-  }
-
-  onExpired(act: () => void): void {
-    const waiter = (event: HolderEvent | null): void => {
-      if (event === null) this.waiters.delete(waiter)
-      if (event?.type === 'empty' && event.why === 'expired') act()
-    }
-    this.waiters.add(waiter)
-  }
-
-  async counts(): Promise<HoldCounts | null> {
-    return (await this.ask('counts', 'counts'))?.counts ?? null
-  }
-
-  /** @returns whether all went on in order */
-  async release(): Promise<boolean> {
-    return (await this.ask('release', 'empty')) !== null
-  }
-
-  async close(): Promise<HoldCounts | null> {
-    const closed = await this.ask('close', 'closed')
-    await this.exited
-    return closed?.counts ?? null
-  }
-
-  async kill(): Promise<void> {
-    if (this.alive) this.child.kill('SIGKILL')
-    await this.exited
-  }
-
-  private ask<T extends HolderEvent['type']>(
-    command: HolderCommand,
-    type: T,
-  ): Promise<Extract<HolderEvent, { type: T }> | null> {
-    if (!this.alive) return Promise.resolve(null)
-    const answer = this.next(type)
-    this.child.stdin?.write(encodeLine(command))
-    return answer
-  }
-
-  private next<T extends HolderEvent['type']>(type: T): Promise<Extract<HolderEvent, { type: T }> | null> {
-    return new Promise((resolve) => {
-      if (!this.alive) return resolve(null)
-      const waiter = (event: HolderEvent | null): void => {
-        if (event !== null && event.type !== type) return
-        this.waiters.delete(waiter)
-        resolve(event as Extract<HolderEvent, { type: T }> | null)
-      }
-      this.waiters.add(waiter)
-    })
-  }
-}
 
 const allKeys = (listeners: readonly HeldListener[]): Set<string> =>
   new Set([...heldKeys(listeners, 4), ...heldKeys(listeners, 6)])
@@ -312,11 +240,12 @@ async function openRules(request: HoldRequest, slot: number, keys: ReadonlySet<s
     await loadText(request.runDirectory, announceText(slot, await withoutRawTable(programs)))
     for (const program of programs) await addXtables(program, slot)
   }
+  // What a dead agent has left of this service's last hold: nothing is in a gap now, so it only does harm.
   for (let attempt = 1; ; attempt++) {
     const stale = new Set([...keysIn((await listTable()) ?? '')].filter((key) => keys.has(key)))
-    const { means, listeners, exceptDevices, maxMs } = request
+    const { means, listeners, exceptDevices } = request
     try {
-      return await loadText(request.runDirectory, openHoldText(means, slot, listeners, exceptDevices, maxMs, stale))
+      return await loadText(request.runDirectory, openHoldText(means, slot, listeners, exceptDevices, stale))
     } catch (error) {
       // A stale key may expire between the listing and its deletion.
       if (attempt === 2 || stale.size === 0) throw error

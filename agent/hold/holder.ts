@@ -18,7 +18,7 @@ const packetsPerMs = 20
 const burst = 5 * packetsPerMs
 
 /**
- * The verb `hold`: listens, says `ready`, and holds until told otherwise or until the time is over.
+ * The verb `hold`: listens, says `ready`, and holds until told otherwise or until the time is over that `begin` gives.
  * @param argv one argument, a HolderTask as JSON
  * @returns exit code: 0 when closed in order
  */
@@ -85,8 +85,9 @@ export async function holdPackets([argument]: readonly string[]): Promise<number
     end(0)
   }
 
-  const expiry = setTimeout(() => void release('expired').catch(fail), task.maxMs)
+  let expiry: NodeJS.Timeout | undefined
   readLines<HolderCommand>(process.stdin, (command) => {
+    if (typeof command === 'object') expiry = setTimeout(() => void release('expired').catch(fail), command.begin)
     if (command === 'counts') say({ type: 'counts', counts: room.counts })
     if (command === 'release') void release('asked').catch(fail)
     if (command === 'close') void close().catch(fail)

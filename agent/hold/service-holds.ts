@@ -3,7 +3,7 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../../proto/model/host-spec.js'
 import { paths } from '../plan/own.js'
 import { piecesOf } from '../tunnel/tunnel.js'
-import { type Hold, startHold } from './hold.js'
+import { type Hold, type PreparedHold, prepareHold, sweepHolds } from './hold.js'
 import { findHoldMeans } from './hold-means.js'
 import type { HoldMeans } from './hold-rules.js'
 
@@ -24,27 +24,26 @@ export interface HoldCounted {
 }
 
 export class ServiceHolds {
+  private readonly prepared = new Map<string, PreparedHold>()
   private readonly holds = new Map<string, Hold>()
   private readonly starting = new Set<string>()
   private means: Promise<HoldMeans> | undefined
 
   /** Why base chains must not be deleted now. */
   get busy(): string | undefined {
-    const held = [...this.starting, ...this.holds.keys()]
+    const held = [...this.starting, ...this.prepared.keys(), ...this.holds.keys()]
     return held.length > 0 ? `clients of ${held.join(', ')} are held` : undefined
   }
 
   /**
-   * Resolves when packets that open a connection to the service by this host's own addresses wait. What
-   * comes out of a tunnel passes: it waited at the other end.
+   * Makes ready to keep packets waiting that open a connection to the service by this host's own addresses. What
+   * comes out of a tunnel will pass: it waits at the other end.
    * @param clear ends what would delete base chains meanwhile
    */
-  async start(
-    spec: HostSpec,
-    service: ServiceSpec,
-    { maxMs, signal, clear }: { maxMs: number; signal: AbortSignal; clear: () => Promise<void> },
-  ): Promise<HoldMeans> {
-    if (this.holds.has(service.name) || this.starting.has(service.name)) {
+  async prepare(spec: HostSpec, service: ServiceSpec, clear: () => Promise<void>): Promise<HoldMeans> {
+    // Of the move before this one: its clients are gone, its rules may not be.
+    await this.holds.get(service.name)?.release()
+    if (this.prepared.has(service.name) || this.starting.has(service.name)) {
       throw new FleetmoveError('conflict', {
         message: `${service.name} is held already`,
         hint: 'another controller moves it: look at `fleetmove status`, then run the command again',
@@ -53,37 +52,61 @@ export class ServiceHolds {
     this.starting.add(service.name)
     try {
       await clear()
-      return await this.begin(spec, service, maxMs, signal)
+      this.means ??= findHoldMeans()
+      const prepared = await prepareHold({
+        listeners: service.routes.map(({ protocol, address, ports }) => ({ protocol, address, ports })),
+        means: await this.means,
+        maxPackets,
+        maxBytes,
+        exceptDevices: spec.tunnels.map((tunnel) => piecesOf(tunnel).device),
+        // This very program: the runtime, and the bundle that it runs.
+        holder: [process.execPath, process.argv[1]!, 'hold'],
+        runDirectory: paths.run,
+      })
+      this.prepared.set(service.name, prepared)
+      return prepared.means
     } finally {
       this.starting.delete(service.name)
     }
   }
 
-  private async begin(spec: HostSpec, service: ServiceSpec, maxMs: number, signal: AbortSignal): Promise<HoldMeans> {
-    this.means ??= findHoldMeans()
-    const hold = await startHold({
-      listeners: service.routes.map(({ protocol, address, ports }) => ({ protocol, address, ports })),
-      means: await this.means,
-      maxMs,
-      maxPackets,
-      maxBytes,
-      exceptDevices: spec.tunnels.map((tunnel) => piecesOf(tunnel).device),
-      // This very program: the runtime, and the bundle that it runs.
-      holder: [process.execPath, process.argv[1]!, 'hold'],
-      runDirectory: paths.run,
-      signal,
-    })
-    this.holds.set(service.name, hold)
-    hold.ended.finally(() => this.holds.delete(service.name)).catch(() => {})
-    return hold.means
+  /** Commands for nft by which clients wait from then on; '' where nothing is prepared. `begun` must follow. */
+  text(service: string, maxMs: number): string {
+    return this.prepared.get(service)?.text(maxMs) ?? ''
   }
 
-  /** Lets everybody go; nothing to do where nothing is held any more. */
+  begun(service: string, maxMs: number): void {
+    const hold = this.prepared.get(service)?.begin(maxMs)
+    if (!hold) return
+    this.prepared.delete(service)
+    this.holds.set(service, hold)
+    hold.ended.catch(() => {}).finally(() => this.holds.get(service) === hold && this.holds.delete(service))
+  }
+
+  /**
+   * Lets everybody go; nothing to do where nothing is held any more. What is left of the hold is taken away meanwhile.
+   * @returns what was counted until then
+   */
   async release(service: string): Promise<HoldCounted> {
     const hold = this.holds.get(service)
-    if (!hold) return { syns: 0, datagrams: 0, dropped: 0 }
+    if (!hold) {
+      await this.cancel(service)
+      // Of an agent that has died in the gap.
+      await sweepHolds(true)
+      return { syns: 0, datagrams: 0, dropped: 0 }
+    }
     // Asked for before, and not waited for: clients are.
-    const [{ syns, datagrams }, { counts }] = await Promise.all([hold.held(), hold.release()])
-    return { syns, datagrams, dropped: counts.dropped + counts.lost }
+    const held = hold.held()
+    hold.release().catch(() => {})
+    const { syns, datagrams, dropped, lost } = await held
+    return { syns, datagrams, dropped: dropped + lost }
+  }
+
+  /** Of a hold that was never begun, or has gone on too long. */
+  async cancel(service: string): Promise<void> {
+    const prepared = this.prepared.get(service)
+    this.prepared.delete(service)
+    await prepared?.cancel()
+    await this.holds.get(service)?.release()
   }
 }

@@ -77,7 +77,7 @@ function problems(status: FleetStatus, { style, now }: Page): string[] {
   return [
     ...abandoned.map(
       ({ name }) =>
-        `${style('red', 'paused')} ${name} answers nowhere, new clients are dropped: a run has died in the middle of its move. Go on: fleetmove advance ${name}; or back: fleetmove rollback ${name}`,
+        `${style('red', 'paused')} ${name} answers nowhere, new clients are dropped: a run has died in the middle of its move, and the hosts bring it back when its hold is over. Go on: fleetmove advance ${name}; or back: fleetmove rollback ${name}`,
     ),
     ...status.services
       .filter(({ standing }) => standing > 0)

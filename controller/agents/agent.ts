@@ -15,6 +15,8 @@ export interface AgentState {
   trialRemainingMs: number
   /** The highest generation that this host has ever taken. */
   generation: number
+  /** Moves that are in their gap there. */
+  gaps: wire.OpenGap[]
 }
 
 /** Something that runs on the host until it is stopped. */
@@ -45,8 +47,7 @@ export interface Agent {
   measurePath(request: wire.MeasurePathRequest): Promise<wire.MeasurePathReply>
   /** Changes nothing. `before`: a spec that is going to be applied first. */
   plan(spec: HostSpec, before?: HostSpec): Promise<wire.PlanReply>
-  /** `soon`: clients wait; what the host finds at its second look is told by `confirm`. */
-  apply(spec: HostSpec, confirmWithinMs: number, soon?: boolean): Promise<wire.ApplyReply>
+  apply(spec: HostSpec, confirmWithinMs: number): Promise<wire.ApplyReply>
   confirm(generation: number): Promise<void>
   revert(generation: number): Promise<string[]>
   awaitTunnel(tunnel: number, timeoutMs: number): Promise<wire.AwaitTunnelReply>
@@ -65,9 +66,15 @@ export interface Agent {
   health(request: wire.HealthRequest): Promise<wire.HealthReply>
   /** @param addresses only connections by these; all where left away */
   drain(service: Name, addresses?: readonly Ip[]): Promise<wire.DrainReply>
-  /** Resolves when new clients are kept waiting; `means` says how. They are released when `maxMs` are over. */
-  hold(service: Name, maxMs: number): Promise<Running & { means: string }>
-  release(service: Name): Promise<wire.ReleaseReply>
+  /**
+   * One step of a move's gap.
+   * @param withinMs the longest that it may take where it runs a command of the service
+   * @throws FleetmoveError 'stale' when the hosts have ended that gap by themselves.
+   */
+  gap(
+    request: Pick<wire.GapRequest, 'service' | 'id' | 'action'> & Partial<wire.GapRequest>,
+    withinMs?: number,
+  ): Promise<wire.GapReply>
   /** @returns how many openings were forgotten that nobody had answered. */
   settle(service: Name): Promise<number>
   outcomes(service: Name): Promise<wire.OutcomesReply>

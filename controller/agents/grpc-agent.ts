@@ -96,13 +96,11 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
     call: string,
     stream: ClientReadableStream<E>,
     onEvent: (event: E) => void,
-    onReady: (event: E) => void = () => {},
   ): Promise<Running> =>
     new Promise((resolve, reject) => {
       const running = { stop: () => stream.cancel() }
       stream.on('data', (event: E) => {
         if (!event.ready) return onEvent(event)
-        onReady(event)
         resolve(running)
       })
       // After a stop this is our own cancellation, and the promise is settled.
@@ -120,6 +118,7 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
         trial: reply.trial ? decodeHostSpec(reply.trial) : null,
         trialRemainingMs: reply.trialRemainingMs,
         generation: reply.generation,
+        gaps: reply.gaps,
       }
     },
     identity: async (kind) => (await ask(AgentService.identity, { kind })).identity,
@@ -127,8 +126,7 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
     measurePath: (request) => ask(AgentService.measurePath, request, request.timeoutMs + graceMs),
     plan: (spec, before) =>
       ask(AgentService.plan, { spec: encodeHostSpec(spec), before: before && encodeHostSpec(before) }),
-    apply: (spec, confirmWithinMs, soon = false) =>
-      ask(AgentService.apply, { spec: encodeHostSpec(spec), confirmWithinMs, soon }),
+    apply: (spec, confirmWithinMs) => ask(AgentService.apply, { spec: encodeHostSpec(spec), confirmWithinMs }),
     confirm: async (generation) => void (await ask(AgentService.confirm, { generation })),
     revert: async (generation) => (await ask(AgentService.revert, { generation })).steps,
     awaitTunnel: (tunnel, timeoutMs) => ask(AgentService.awaitTunnel, { tunnel, timeoutMs }, timeoutMs + graceMs),
@@ -149,19 +147,12 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
     lifecycle: (request) => ask(AgentService.lifecycle, request, request.timeoutMs + graceMs),
     health: (request) => ask(AgentService.health, request, request.timeoutMs + graceMs),
     drain: (service, addresses = []) => ask(AgentService.drain, { service, addresses: [...addresses] }),
-    hold: async (service, maxMs) => {
-      let means = ''
-      const running = await follow(
-        'Hold',
-        client.hold({ service, maxMs }),
-        () => {},
-        (event) => {
-          means = event.means
-        },
-      )
-      return { ...running, means }
-    },
-    release: (service) => ask(AgentService.release, { service }),
+    gap: (request, withinMs = 0) =>
+      ask(
+        AgentService.gap,
+        { plan: undefined, forMs: 0, flag: false, outcome: '', ...request },
+        withinMs > 0 ? withinMs + graceMs : callMs,
+      ),
     settle: async (service) => (await ask(AgentService.settle, { service })).openings,
     outcomes: (service) => ask(AgentService.outcomes, { service }),
     reset: async (service) => (await ask(AgentService.reset, { service })).connections,

@@ -1,6 +1,6 @@
 /** What befalls a run: struck at one moment, and healed before the command is run again. */
 import type { Practice, Started } from '../e2e/practice.js'
-import { queuePid, startQueue } from './fleet.js'
+import { holdMs, queuePid, startQueue } from './fleet.js'
 import { confirmedKey, differing, kernelState, ledgerOf, runs } from './kernel-state.js'
 import type { Random } from './random.js'
 
@@ -54,6 +54,27 @@ async function awaitUndone({ practice, violation }: Struck, since: number): Prom
         return violation(`${host}: still on trial ${Date.now() - since} ms after contact was lost`)
       await sleep(50)
     }
+  }
+  await awaitSomewhere(practice, violation, since)
+  for (const host of hosts) {
+    while ((ledgerOf(practice.lab, host)?.gaps ?? []).length > 0) {
+      if (Date.now() > since + holdMs + undoMs)
+        return violation(`${host}: still in the gap ${Date.now() - since} ms after contact was lost`)
+      await sleep(50)
+    }
+  }
+}
+
+/** No longer than clients may wait, and what a stop, a start and a look take on a busy machine. */
+export async function awaitSomewhere(
+  practice: Practice,
+  violation: (text: string) => void,
+  since: number,
+): Promise<void> {
+  while (!hosts.some((host) => runs(practice.lab, host, queuePid))) {
+    if (Date.now() > since + holdMs + undoMs)
+      return violation(`the queue runs nowhere ${Date.now() - since} ms after contact was lost`)
+    await sleep(50)
   }
 }
 

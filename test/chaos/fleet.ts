@@ -2,6 +2,8 @@
 import { Practice, startPractice } from '../e2e/practice.js'
 
 export const queuePort = 7001
+/** The longest that the queue's new clients may wait. */
+export const holdMs = 10_000
 /** Names the queue's process while it runs; /run/lab is the lab's own and no leftover. */
 export const queuePid = '/run/lab/queue.pid'
 
@@ -40,7 +42,7 @@ export const fleet = {
     queue: {
       ...{ from: 'old1', to: 'new1', listen: [`tcp/${queuePort}`], strategy: 'recreate' },
       addresses: { [old4]: new4, [old6]: new6 },
-      ...{ hold: '10s', drain: '2s' },
+      ...{ hold: `${holdMs}ms`, drain: '2s' },
       run: { start: startQueue, stop: stopQueue },
     },
   },

@@ -2,7 +2,7 @@
 
 import type { Ended, Event, Practice } from '../e2e/practice.js'
 import { complaints, type Load } from '../load/client-load.js'
-import { type Fault, type FaultName, faults, type Host, hosts, type Known, trialMs } from './faults.js'
+import { awaitSomewhere, type Fault, type FaultName, faults, type Host, hosts, type Known, trialMs } from './faults.js'
 import { addresses, queuePid, queuePort } from './fleet.js'
 import { confirmedKey, kernelState, ledgerOf, runs } from './kernel-state.js'
 import type { Random } from './random.js'
@@ -117,6 +117,8 @@ export async function phase(around: Surroundings, command: Command, blow: Blow |
   }
   const first = await strike(around, command, blow, onEvent, violation)
   if (blow && !first.struck) report.missed(blow.fault)
+  // Nobody but the agents is there, and they reach each other: they bring it back before anybody is asked.
+  if (blow && first.controllerDead) await awaitSomewhere(practice, violation, Date.now())
   let again = 0
   let last: Ended = first.ended
   if (last.code === 0) await judge(around, command, violation)

@@ -253,7 +253,7 @@ sed -Ei "/198\\.51\\.100\\.10/s#(ssh-ed25519) .*#\\1 $other#" .ssh/known_hosts`,
         )
       })
     const apply = (spec: HostSpec | undefined, confirmWithinMs = 1000): Promise<ServiceError | null> =>
-      new Promise((resolve) => client.apply({ spec, confirmWithinMs, soon: false }, (error) => resolve(error)))
+      new Promise((resolve) => client.apply({ spec, confirmWithinMs }, (error) => resolve(error)))
 
     const hostile: [string, (spec: HostSpec) => void][] = [
       ['a name that ends a rule', (spec) => (spec.services[0]!.name = 'x"; flush ruleset; #')],

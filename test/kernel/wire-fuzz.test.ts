@@ -131,7 +131,6 @@ ip addr add ${addresses.new.link}/24 dev eth0; ip addr add fd88::2/64 dev eth0 n
       apply: () => ({
         spec: { ...(spoil(valid, random, 0.1) as object), generation: 0 },
         confirmWithinMs: 1000,
-        soon: random.next() < 0.5,
       }),
       confirm: () => ({ generation: generation + 7 }),
       revert: () => ({ generation: generation + 7 }),
@@ -162,7 +161,26 @@ ip addr add ${addresses.new.link}/24 dev eth0; ip addr add fd88::2/64 dev eth0 n
         ) as object,
       witness: () => spoil({ ports: [52_820], tokens: [bytes(random, 16)] }, random, 0.4) as object,
       drain: () => ({ service: random.pick(nasty), addresses: [random.pick(nasty)] }),
-      hold: () => ({ service: random.pick(nasty), maxMs: random.pick(numbers) }),
+      gap: () => {
+        const [role, action] = [
+          random.pick(['origin', 'target', '']),
+          random.pick(['open', 'pause', 'extend', 'stop', 'start', 'yield', 'take', 'let-go', 'close', 'x']),
+        ]
+        const lifecycle = { unit: '', container: '', start: random.pick(nasty), stop: '', command: '' }
+        const [stay] = valid.services
+        const plan = spoil(
+          {
+            ...{ role, stay, next: stay, lifecycle, environment: {}, checks: [], timeoutMs: 100, tunnel: 9, port: 0 },
+            secret: bytes(random, 32),
+          },
+          random,
+          0.1,
+        )
+        return {
+          ...{ service: random.pick([...nasty, 'web']), id: random.pick(['0123456789abcdef', 'x']), action, plan },
+          ...{ forMs: random.pick(numbers), flag: true, outcome: random.pick(['', 'origin', 'target', 'parked']) },
+        }
+      },
       lifecycle: () => ({
         service: random.pick(nasty),
         action: 'start',

@@ -99,74 +99,6 @@ describe('Host', () => {
     expect([error.code, error.hint]).toEqual(['rolled-back', 'run the command again'])
   })
 
-  describe('a change that clients wait for', () => {
-    /** In both families, as before: then the kernel's settings stay. */
-    const served = [serve(['tcp', 443], new4), serve(['tcp', 443], new6)]
-    const switched = (generation: number): HostSpec =>
-      spec([tunnel(1)], [service('web', served, { stage: 'moved', active: name('new') })], generation)
-    const loads = (): number => kernel.performed.filter((step) => step.do === 'load-ruleset').length
-    beforeEach(async () => {
-      await host.apply(forwarding(1), longEnough)
-      await host.confirm(1)
-    })
-
-    it('is answered for before the look that follows, and ends where any other does', async () => {
-      const observe = kernel.observe.bind(kernel)
-      let look = (): void => {}
-      const mayLook = new Promise<void>((resolve) => {
-        look = resolve
-      })
-      jest.spyOn(kernel, 'observe').mockImplementation((keys) => mayLook.then(() => observe(keys)))
-      const steps = await host.apply(switched(2), longEnough, { soon: true })
-      expect(steps.map((step) => step.do)).toEqual(['load-ruleset'])
-      expect(host.trial?.spec).toEqual(switched(2))
-      const confirmed = host.confirm(2)
-      expect(host.confirmed).toEqual(forwarding(1))
-      look()
-      await confirmed
-      expect([host.confirmed, await host.drift(), loads()]).toEqual([switched(2), [], 2])
-    })
-
-    it('is put back when the look finds what does not stay, and confirm says so', async () => {
-      const before = await state()
-      const perform = kernel.perform.bind(kernel)
-      let meddling = true
-      jest.spyOn(kernel, 'perform').mockImplementation(async (step) => {
-        await perform(step)
-        // Somebody else takes an element away after each of our loads.
-        if (meddling && step.do === 'load-ruleset') kernel.meddle({ deleteRuleOf: Object.keys(step.rules)[0]! })
-        if (loads() > 2) meddling = false
-      })
-      await host.apply(switched(2), longEnough, { soon: true })
-      const error = await errorOf(host.confirm(2))
-      expect([error.code, error.message]).toEqual([
-        'rolled-back',
-        expect.stringMatching(/after all steps these remain/),
-      ])
-      expect([host.spec, await state()]).toEqual([forwarding(1), before])
-    })
-
-    it('is looked at first where the kernel has changed since, or more than services change', async () => {
-      kernel.meddle({ deleteTable: true })
-      kernel.refuseNext((step) => step.do === 'load-ruleset' && !step.hooks, 'there is no such table')
-      const whole = await host.apply(switched(2), longEnough, { soon: true })
-      expect(whole.find((step) => step.do === 'load-ruleset')).toMatchObject({ hooks: true })
-      const more = { ...switched(3), tunnels: [tunnel(1), tunnel(2)] }
-      expect((await host.apply(more, longEnough, { soon: true })).length).toBeGreaterThan(2)
-      await host.confirm(3)
-      expect(await host.drift()).toEqual([])
-    })
-
-    it('is undone in time like any other', async () => {
-      const before = await state()
-      await host.apply(switched(2), 1000, { soon: true })
-      await host.drift()
-      await jest.advanceTimersByTimeAsync(1000)
-      await until(() => log.some((line) => line.startsWith('undone')))
-      expect([host.spec, await state()]).toEqual([forwarding(1), before])
-    })
-  })
-
   it('goes back to what was confirmed before', async () => {
     await host.apply(forwarding(1), 1000)
     await host.confirm(1)
@@ -459,7 +391,7 @@ describe('Host', () => {
       await host.confirm(1)
       expect((await host.leave(2)).length).toBeGreaterThan(5)
       expect(await state()).toEqual(before)
-      expect((await Ledger.open(path)).current).toEqual({ confirmed: null, trial: null, found: {}, generation: 0 })
+      expect((await Ledger.open(path)).current).toEqual({ confirmed: null, trial: null, found: {}, generation: 0, gaps: [] })
       expect([host.spec, host.trial, host.confirmed]).toEqual([null, null, null])
     })
 

@@ -19,12 +19,13 @@ import { Ledger, type LedgerBody } from '../../../agent/ledger.js'
 import { FleetmoveError } from '../../../proto/model/error.js'
 import { spec, tunnel } from './plan/specs.js'
 
-const empty: LedgerBody = { confirmed: null, trial: null, found: {}, generation: 0 }
+const empty: LedgerBody = { confirmed: null, trial: null, found: {}, generation: 0, gaps: [] }
 const full: LedgerBody = {
   confirmed: spec([tunnel(1)], [], 7),
   trial: { spec: spec([], [], 8), deadline: 1_800_000_000_000, bootId: 'b' },
   found: { 'net.ipv4.conf.eth0.forwarding': '0' },
   generation: 8,
+  gaps: [],
 }
 
 describe('Ledger', () => {

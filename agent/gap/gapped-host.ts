@@ -1,0 +1,128 @@
+/** The one writer of a host, with moves that are in their gap: see gap-state.ts. */
+import { isDeepStrictEqual } from 'node:util'
+import { FleetmoveError } from '../../proto/model/error.js'
+import type { HostSpec, ServiceSpec } from '../../proto/model/host-spec.js'
+import { Host, type MendOptions } from '../host.js'
+import type { Step } from '../kernel/step.js'
+import { afterLoad, commands, servicesOnly } from '../services-only.js'
+import { remainingMs } from './deadline.js'
+import type { Gap } from './gap-state.js'
+
+export class GappedHost extends Host {
+  /** Moves in their gap. */
+  get gaps(): readonly Gap[] {
+    return this.ledger.current.gaps
+  }
+
+  /** A further one, on disk before it resolves. */
+  addGap(gap: Gap): Promise<void> {
+    return this.alone(() => this.ledger.save({ gaps: [...this.gaps, gap] }))
+  }
+
+  /**
+   * On disk before it resolves, and nothing in the kernel changes.
+   * @param change may throw: then nothing changes
+   */
+  changeGap(id: string, change: (gap: Gap) => Gap): Promise<Gap> {
+    return this.alone(async () => {
+      const { gap, gaps } = this.changed(id, change)
+      if (!isDeepStrictEqual(gaps, this.gaps)) await this.ledger.save({ gaps })
+      return gap
+    })
+  }
+
+  /**
+   * The kernel as this gap wants it then: where nothing has changed since the last look it is one transaction, for
+   * clients wait. The look follows when the gap is closed, and the disk by `saveGaps`.
+   * @param also further commands for nft, in the same transaction
+   */
+  turnGap(id: string, change: (gap: Gap) => Gap, also = ''): Promise<Gap> {
+    return this.alone(async () => {
+      const { gap, gaps } = this.changed(id, change)
+      const [before, was] = [this.spec, this.gaps]
+      this.ledger.note({ gaps })
+      try {
+        if (!(await this.turn(before, also))) {
+          if (also !== '') await this.kernel.perform(commands(also))
+          await this.converge(this.spec, before)
+        }
+      } catch (error) {
+        this.ledger.note({ gaps: was })
+        throw error
+      }
+      return gap
+    })
+  }
+
+  /** Not written: whoever is restarted meanwhile acts earlier, or is told again. */
+  noteGap(id: string, change: (gap: Gap) => Gap): Gap {
+    const { gap, gaps } = this.changed(id, change)
+    this.ledger.note({ gaps })
+    return gap
+  }
+
+  /** Not while clients wait: looks take long, and everything else waits for them. */
+  override mend(options: MendOptions): Promise<Step[]> {
+    return this.gaps.some((gap) => gap.phase !== 'open' && !gap.letGo && remainingMs(gap) > 0)
+      ? Promise.resolve([])
+      : super.mend(options)
+  }
+
+  /** What `turnGap` has left to be written; a disk that takes nothing is asked again with the next change. */
+  saveGaps(): Promise<unknown> {
+    return this.alone(() => this.ledger.saveIfPossible({}))
+  }
+
+  /** @returns whether that was all; else the kernel isn't as it was seen, and only a look tells what to do. */
+  private async turn(before: HostSpec | null, also: string): Promise<boolean> {
+    const { seen, spec } = this
+    if (seen === null || spec === null || !isDeepStrictEqual(seen.found, this.ledger.current.found)) return false
+    const step = servicesOnly(before, spec, seen)
+    if (!step) return false
+    try {
+      await this.kernel.perform({ ...step, text: `${step.text}${also}` })
+    } catch {
+      this.seen = null
+      return false
+    }
+    this.seen = { ...seen, observed: afterLoad(seen.observed, step) }
+    return true
+  }
+
+  /** Forgets a gap; what is confirmed and what is on trial have the service so from now on. */
+  closeGap(id: string, service: ServiceSpec): Promise<void> {
+    return this.alone(async () => {
+      const { confirmed, trial, gaps } = this.ledger.current
+      const settled = (spec: HostSpec): HostSpec => ({
+        ...spec,
+        services: spec.services.map((each) => (each.name === service.name ? service : each)),
+      })
+      const before = this.spec
+      await this.ledger.save({
+        confirmed: confirmed && settled(confirmed),
+        trial: trial && { ...trial, spec: settled(trial.spec) },
+        gaps: gaps.filter((gap) => gap.id !== id),
+      })
+      await this.converge(this.spec, before)
+    })
+  }
+
+  /** Forgets one of which nothing has come. */
+  dropGap(id: string): Promise<void> {
+    return this.alone(() => this.ledger.save({ gaps: this.gaps.filter((gap) => gap.id !== id) }))
+  }
+
+  private changed(id: string, change: (gap: Gap) => Gap): { gap: Gap; gaps: Gap[] } {
+    const known = this.gaps.find((gap) => gap.id === id)
+    if (!known) throw gapOver()
+    const gap = change(known)
+    return { gap, gaps: this.gaps.map((each) => (each === known ? gap : each)) }
+  }
+}
+
+/** The agents have ended it without its controller, or a later run has. */
+export const gapOver = (): FleetmoveError =>
+  new FleetmoveError('stale', {
+    message: 'the hosts have ended this move without its controller, which was away for longer than clients may wait',
+    hint: 'look at `fleetmove status`, then run the command again',
+  })

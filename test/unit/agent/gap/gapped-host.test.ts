@@ -1,0 +1,121 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { deadlineIn, remainingMs } from '../../../../agent/gap/deadline.js'
+import type { Gap } from '../../../../agent/gap/gap-state.js'
+import { GappedHost } from '../../../../agent/gap/gapped-host.js'
+import { Ledger } from '../../../../agent/ledger.js'
+import type { HostSpec } from '../../../../proto/model/host-spec.js'
+import { FakeKernel } from '../../../fakes/fake-kernel.js'
+import { forward, name, new4, new6, old4, old6, serve, service, spec, tunnel } from '../plan/specs.js'
+
+const stay = service(
+  'web',
+  [forward(['tcp', 443], { local: new4, peer: old4 }), forward(['tcp', 443], { local: new6, peer: old6 })],
+  { stage: 'moving' },
+)
+const next = service('web', [serve(['tcp', 443], new4), serve(['tcp', 443], new6)], {
+  stage: 'moving',
+  active: name('new'),
+})
+const confirmed: HostSpec = spec([tunnel(1)], [stay], 1)
+const gap = (): Gap => ({
+  ...{
+    service: name('web'),
+    id: 'a',
+    phase: 'open',
+    letGo: false,
+    met: true,
+    alone: false,
+    deadline: deadlineIn(60_000),
+  },
+  plan: {
+    ...{ role: 'target', stay, next, environment: {}, checks: [], timeoutMs: 1, tunnel: 1, port: 1, secret: '' },
+    lifecycle: { kind: 'run', start: '', stop: '' },
+  },
+})
+
+describe('a host with a service in a gap', () => {
+  let directory: string
+  let kernel: FakeKernel
+  let host: GappedHost
+  const start = async (): Promise<GappedHost> =>
+    new GappedHost(kernel, await Ledger.open(join(directory, 'ledger')), { log: () => {} })
+  const actions = (): unknown[] => host.spec!.services[0]!.routes.map(({ action }) => action.kind)
+
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'gap-'))
+    kernel = new FakeKernel({
+      links: [{ name: 'eth0', kind: '', mtu: 1500, up: true, vxlan: null }],
+      addresses: [{ device: 'eth0', ip: new4, prefix: 24 }],
+      uplinks: [{ family: 4, device: 'eth0' }],
+    })
+    host = await start()
+    await host.apply(confirmed, 60_000)
+    await host.confirm(1)
+    await host.addGap(gap())
+  })
+  afterEach(() => rmSync(directory, { recursive: true, force: true }))
+
+  const turn = (change: Partial<Gap>): Promise<Gap> => host.turnGap('a', (known) => ({ ...known, ...change }))
+
+  test('pauses and lets go in one transaction each, without a look, and confirms what has become of it', async () => {
+    const looks = jest.spyOn(kernel, 'observe')
+    const before = kernel.performed.length
+    await turn({ phase: 'paused' })
+    expect(actions()).toEqual(['pause', 'pause'])
+    await turn({ phase: 'started', letGo: true })
+    expect(actions()).toEqual(['serve', 'serve'])
+    expect([kernel.performed.slice(before).map((step) => step.do), looks.mock.calls.length]).toEqual([
+      ['load-ruleset', 'load-ruleset'],
+      0,
+    ])
+    expect(host.confirmed).toEqual(confirmed)
+    await host.closeGap('a', next)
+    expect([host.confirmed, host.gaps, await host.drift()]).toEqual([{ ...confirmed, services: [next] }, [], []])
+  })
+
+  test('goes back the same way', async () => {
+    await turn({ phase: 'paused' })
+    await turn({ phase: 'yielded', letGo: true })
+    await host.closeGap('a', stay)
+    expect([host.confirmed, await host.drift()]).toEqual([confirmed, []])
+  })
+
+  test('looks first where somebody else has changed the table meanwhile', async () => {
+    kernel.meddle({ deleteTable: true })
+    kernel.refuseNext((step) => step.do === 'load-ruleset' && !step.hooks, 'there is no such table')
+    await turn({ phase: 'paused' })
+    expect(await host.drift()).toEqual([])
+  })
+
+  test('is not mended while clients wait, and is again when the time is over', async () => {
+    await turn({ phase: 'paused' })
+    kernel.meddle({ deleteTable: true })
+    const mend = (): Promise<unknown[]> => host.mend({ leave: () => false, before: () => {} })
+    expect(await mend()).toEqual([])
+    await host.changeGap('a', (known) => ({ ...known, deadline: { boot: 'another', atMs: Number.MAX_SAFE_INTEGER } }))
+    expect(remainingMs(host.gaps[0]!)).toBe(0)
+    expect((await mend()).length).toBeGreaterThan(0)
+    expect(await host.drift()).toEqual([])
+  })
+
+  test('stands paused again after a restart, and knows its phase', async () => {
+    await host.changeGap('a', (known) => ({ ...known, phase: 'paused' }))
+    host = await start()
+    await host.restore()
+    expect([host.gaps[0]?.phase, actions(), await host.drift()]).toEqual(['paused', ['pause', 'pause'], []])
+    await expect(host.changeGap('b', (known) => known)).rejects.toMatchObject({ code: 'stale' })
+  })
+
+  test('another change neither ends nor forgets it, and one that is undone leaves it as it is', async () => {
+    await turn({ phase: 'paused' })
+    const other = service('mail', [serve(['tcp', 25], new4)])
+    const more: HostSpec = { ...confirmed, generation: 2, services: [stay, other] }
+    await host.apply(more, 60_000)
+    expect(actions()).toEqual(['pause', 'pause'])
+    await turn({ phase: 'started', letGo: true })
+    await host.revert(2)
+    expect([actions(), await host.drift()]).toEqual([['serve', 'serve'], []])
+  })
+})
