@@ -124,11 +124,19 @@ const dialAgent = async (root: RootAccess, argv: readonly string[]): Promise<Rem
   const { channel, exited } = process
   let said = ''
   let connected = false
+  // Whoever tells ssh that this host is slow tells it of all that has to be started there.
+  const withinMs = Math.max(dialTimeoutMs, root.connection.target.connectTimeoutMs)
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
       channel.close()
-      reject(root.connection.error('timeout', `the agent did not take a connection within ${dialTimeoutMs / 1000} s`))
-    }, dialTimeoutMs)
+      reject(
+        root.connection.error(
+          'timeout',
+          `the agent did not take a connection within ${withinMs / 1000} s`,
+          "If the host is only slow, give it longer: ConnectTimeout in ~/.ssh/config is the agent's, too.",
+        ),
+      )
+    }, withinMs)
     channel.stderr.on('data', (chunk: Buffer) => {
       // Kept short: of a connection that lasts for days only the first and last words matter.
       said = (said + chunk.toString('utf8')).slice(-2_000)
