@@ -26,7 +26,10 @@ const parts = [
   // Practice networks keep out of each other's way, and mostly wait.
   { name: 'e2e', jest: ['--maxWorkers=2'] },
   // On booted hosts; where those can't be, it says why and passes. It counts as one test.
-  { name: 'scenarios', command: ['node', '.build/vagrant.mjs', '--no-build', 'main-job', 'docker', 'reboot-new'] },
+  {
+    name: 'scenarios',
+    command: ['node', '.build/vagrant.mjs', '--no-build', '--substrate', 'nspawn', 'main-job', 'docker', 'reboot-new'],
+  },
 ]
 
 const wanted = process.argv.slice(2)

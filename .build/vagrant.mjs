@@ -1,4 +1,4 @@
-// npm run test:vagrant [-- SCENARIO…] [--substrate nspawn|vagrant|namespaces] [--keep]: installs what is missing,
+// npm run test:vagrant [-- SCENARIO…] [--substrate vagrant|nspawn|namespaces] [--keep]: installs what is missing,
 // builds, and runs vagrant/run.ts.
 import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
@@ -16,6 +16,7 @@ const programs = {
     vagrant: 'vagrant-libvirt',
     libvirtd: 'libvirt-daemon-system',
     virsh: 'libvirt-clients',
+    dnsmasq: 'dnsmasq-base',
     'qemu-system-x86_64': 'qemu-system-x86',
     'qemu-img': 'qemu-utils',
     extlinux: 'extlinux',
@@ -25,7 +26,7 @@ const programs = {
 
 const args = process.argv.slice(2)
 const at = args.indexOf('--substrate')
-const substrate = at < 0 ? 'nspawn' : args[at + 1]
+const substrate = at < 0 ? 'vagrant' : args[at + 1]
 // In a container without rights they would help nobody; whoever runs this says what is missing then.
 if (process.getuid() === 0 && isInstalled('apt-get')) installPrograms({ ...demoPrograms, ...programs[substrate] }, say)
 if (!existsSync(join(root, 'dist', 'cli', 'main.js')) || !args.includes('--no-build')) build(say)

@@ -8,7 +8,7 @@ import { type Scenario, usualHosts } from './scenarios/scenario.js'
 import type { SubstrateMaker } from './substrate.js'
 import { World } from './world.js'
 
-const substrates = ['nspawn', 'vagrant', 'namespaces']
+const substrates = ['vagrant', 'nspawn', 'namespaces']
 
 function makerOf(
   name: string,
@@ -41,7 +41,7 @@ export async function runScenarios(repository: string, args: string[]): Promise<
     args,
     allowPositionals: true,
     options: {
-      substrate: { type: 'string', default: 'nspawn' },
+      substrate: { type: 'string', default: 'vagrant' },
       keep: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
     },
@@ -103,12 +103,12 @@ async function runOn(
 }
 
 async function runOne(maker: SubstrateMaker, scenario: Scenario, repository: string, keep: boolean): Promise<Row> {
-  const { name, title, hosts = usualHosts } = scenario
+  const { name, title, hosts = usualHosts, releases = {} } = scenario
   const start = performance.now()
   say(`\n# ${name}: ${title}`)
   let world: World | undefined
   try {
-    const substrate = await maker.start(hosts)
+    const substrate = await maker.start(hosts, releases)
     world = new World(substrate, hosts, repository, say)
     say(`${hosts.join(', ')} are up after ${since(start).toFixed(1)} s`)
     await scenario.run(world)

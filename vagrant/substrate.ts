@@ -3,7 +3,15 @@ import type { ChildProcess } from 'node:child_process'
 import type { ExecOptions, ExecResult } from '../cli/lab/exec.js'
 
 /** What not every substrate can. A scenario that needs what isn't there is skipped, and the table says why. */
-export type Ability = 'systemd' | 'reboot' | 'docker' | 'firewalls' | 'netem' | 'kernel-wireguard' | 'wireguard-go'
+export type Ability =
+  | 'systemd'
+  | 'reboot'
+  | 'docker'
+  | 'firewalls'
+  | 'netem'
+  | 'kernel-wireguard'
+  | 'wireguard-go'
+  | 'releases'
 
 /** A network of hosts that runs. Hosts are called by their names in vagrant/topology.json. */
 export interface Substrate {
@@ -33,6 +41,8 @@ export interface Substrate {
   end(): Promise<void>
 }
 
+export type Releases = Readonly<Record<string, string>>
+
 /** How a scenario's hosts are had: fresh ones for every scenario. */
 export interface SubstrateMaker {
   readonly name: 'nspawn' | 'vagrant' | 'namespaces'
@@ -42,7 +52,8 @@ export interface SubstrateMaker {
   prepare(say: (line: string) => void): Promise<void>
   /** What it can't, known without starting it. */
   lacks(ability: Ability): string | undefined
-  start(hosts: readonly string[]): Promise<Substrate>
+  /** @param releases hosts that don't run the usual Debian release: name → Debian's word, as `trixie` */
+  start(hosts: readonly string[], releases: Releases): Promise<Substrate>
   /** After the last scenario. */
   close(): Promise<void>
 }

@@ -26,12 +26,14 @@ export type Found = Record<string, string[]>
  * seeds, leases, and the service's own, in the scope where `run:` has started it. A directory's time and size say nothing.
  */
 const filesScript = `cd /
-find etc usr/local root home opt var/lib run/systemd/system -xdev \\
-  \\( -path var/lib/systemd -o -path var/lib/nginx -o -path var/lib/docker -o -path var/lib/containerd \\
-  -o -path var/lib/dbus -o -path var/lib/private -o -path var/lib/sudo -o -path var/lib/logrotate \\
-  -o -path opt/fleetmove -o -path usr/local/bin/node -o -path root/.local -o -path root/fleet.yaml \\) -prune -o \\
-  \\( -type f -printf '%p %m %U:%G ' -exec sha256sum -- {} \\; \\) -o \\( ! -type d -printf '%p %l\\n' \\) \\
-  -o \\( -type d -printf '%p %m %U:%G\\n' \\) | sed 's/  .*//'
+look() {
+  find etc usr/local root home opt var/lib run/systemd/system -xdev \\
+    \\( -path var/lib/systemd -o -path var/lib/nginx -o -path var/lib/docker -o -path var/lib/containerd \\
+    -o -path var/lib/dbus -o -path var/lib/private -o -path var/lib/sudo -o -path var/lib/logrotate \\
+    -o -path opt/fleetmove -o -path usr/local/bin/node -o -path root/.local -o -path root/fleet.yaml \\) -prune -o "$@"
+}
+look -type l -printf '%p %l\\n' -o -printf '%p %m %U:%G\\n'
+look -type f -print0 | xargs -0r sha256sum --
 ls -d run/fleetmove* run/wireguard 2>/dev/null
 systemctl list-unit-files --no-legend --no-pager 2>/dev/null | grep -v ' transient '
 systemctl list-units --all --plain --no-legend --no-pager --type=service,scope 2>/dev/null |
@@ -63,7 +65,7 @@ export class World {
   }
 
   async shell(host: string, script: string): Promise<string> {
-    const timeoutMs = 60_000 * this.substrate.patience
+    const timeoutMs = 300_000 * this.substrate.patience
     const { code, stdout, stderr } = await this.substrate.exec(host, ['sh', '-c', script], { timeoutMs })
     if (code !== 0) throw new Error(`${host}: ${script}: exit code ${code}: ${stderr.trim()} ${stdout.trim()}`)
     return stdout
@@ -81,9 +83,11 @@ export class World {
 
   /** Starts fleetmove; `kill` is SIGKILL. */
   start(words: string, onEvent: (event: Event) => void = () => {}): { ended: Promise<Ended>; kill: () => void } {
-    const { node, tree } = this.substrate
+    const { node, tree, patience } = this.substrate
     const script = 'cd /root && exec "$@"'
-    const argv = ['sh', '-c', script, 'sh', node, `${tree}/dist/cli/main.js`, ...words.split(' '), '--json']
+    const changes = /^(up|advance|rollback|finalize|down)\b/.test(words)
+    const slow = patience > 2 && changes ? ['--confirm-timeout', '10m'] : []
+    const argv = ['sh', '-c', script, 'sh', node, `${tree}/dist/cli/main.js`, ...words.split(' '), ...slow, '--json']
     const child = this.substrate.spawn('controller', argv)
     const events: Event[] = []
     let stderr = ''
@@ -111,7 +115,12 @@ export class World {
   async load(client: string, options: LoadOptions): Promise<Load> {
     const { node, tree } = this.substrate
     const { patience } = this.substrate
-    const load = startLoad(this.substrate, client, { ...options, patience }, [node, `${tree}/test/load/load.mjs`])
+    // An emulated processor serves few, and is to do other things besides.
+    const perSecond = patience > 2 ? Math.min(options.perSecond, 4) : options.perSecond
+    const load = startLoad(this.substrate, client, { ...options, perSecond, patience }, [
+      node,
+      `${tree}/test/load/load.mjs`,
+    ])
     this.loads.push(load)
     await load.ready
     return load
@@ -149,7 +158,7 @@ export class World {
   }
 
   /** Waits for a condition; throws when it doesn't come true in time, which is longer where hosts are slower. */
-  async until(what: string, condition: () => Promise<boolean> | boolean, timeoutMs = 30_000): Promise<void> {
+  async until(what: string, condition: () => Promise<boolean> | boolean, timeoutMs = 60_000): Promise<void> {
     const most = timeoutMs * this.substrate.patience
     const end = Date.now() + most
     while (!(await condition())) {

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { collect, execInside, hostEnvironment, spawnInside } from '../../cli/lab/exec.js'
@@ -16,6 +16,8 @@ export interface Place {
   readonly environment: Record<string, string>
   /** See Substrate. */
   readonly patience: number
+  /** The first process of the namespaces; undefined on this machine itself. */
+  readonly pid?: number
   close(): Promise<void>
 }
 
@@ -47,7 +49,7 @@ for place in /run/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; 
 done
 cp -r /etc/libvirt "$dir/etc-libvirt"
 mount --bind "$dir/etc-libvirt" /etc/libvirt
-printf 'user = "root"\\ngroup = "root"\\nnamespaces = []\\nstdio_handler = "file"\\nsecurity_driver = "none"\\n' >/etc/libvirt/qemu.conf
+printf 'user = "root"\\ngroup = "root"\\nnamespaces = []\\nstdio_handler = "file"\\nsecurity_driver = "none"\\ncgroup_controllers = []\\n' >/etc/libvirt/qemu.conf
 printf 'unix_sock_rw_perms = "0700"\\nauth_unix_rw = "none"\\n' >/etc/libvirt/libvirtd.conf
 mkdir -p /var/lib/libvirt/images
 virtlogd -d
@@ -67,11 +69,17 @@ while [ $n -gt 0 ]; do
   [ "$word" != tcg ] || word=tcg,tb-size=64
   set -- "$@" "$word"
 done
-exec nice -n 10 /usr/bin/qemu-system-x86_64 "$@"
+exec /usr/bin/qemu-system-x86_64 "$@"
 `
 
-export async function libvirtByHand(directory: string): Promise<Place> {
-  await rm(directory, { recursive: true, force: true })
+/** @param base its directory, with its disks, is made below, and named after this process: what dead ones left is removed */
+export async function libvirtByHand(base: string): Promise<Place & { directory: string }> {
+  await mkdir(base, { recursive: true })
+  for (const name of await readdir(base)) {
+    const pid = /^vagrant-(\d+)$/.exec(name)?.[1]
+    if (pid && !existsSync(`/proc/${pid}`)) await rm(join(base, name), { recursive: true, force: true })
+  }
+  const directory = join(base, `vagrant-${process.pid}`)
   await mkdir(directory, { recursive: true, mode: 0o711 })
   const program = join(directory, 'emulator')
   await writeFile(program, emulator, { mode: 0o755 })
@@ -93,14 +101,17 @@ export async function libvirtByHand(directory: string): Promise<Place> {
       else said += `${line}\n`
     })
   })
-  const place: Place = {
+  const place = {
+    directory,
     environment: {
       FLEETMOVE_LIBVIRT_DRIVER: hasKvm() ? 'kvm' : 'qemu',
       FLEETMOVE_EMULATOR: program,
-      VAGRANT_HOME: join(directory, 'vagrant-home'),
+      // Boxes that have been added once.
+      VAGRANT_HOME: join(base, 'vagrant-home'),
     },
     patience: hasKvm() ? 2 : 10,
-    spawn: (argv, env) => spawnInside(pid, argv, { env }),
+    pid,
+    spawn: (argv: readonly string[], env: Record<string, string>) => spawnInside(pid, argv, { env }),
     close: async () => {
       const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
       if (child.exitCode === null && child.signalCode === null) {

@@ -5,8 +5,9 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { collect, type ExecOptions, type ExecResult } from '../../cli/lab/exec.js'
+import type { LabKeys } from '../../cli/lab/host-files.js'
 import { cutCommands, routerRuleset } from '../../cli/lab/network.js'
-import { hashPassword, makeKeys } from '../../cli/lab/secrets.js'
+import { hashPassword } from '../../cli/lab/secrets.js'
 import { hasNode, labTopology } from '../../cli/lab/topology.js'
 import { captureBy } from '../capture.js'
 import { bigFileScript, bootedHostFiles } from '../host-set-up.js'
@@ -133,13 +134,14 @@ export class Machines implements Substrate {
   async end(): Promise<void> {}
 
   /** Gives every machine what vagrant/topology.json says of it; fleetmove and Node to those that use them. */
-  async furnish(hosts: readonly string[], repository: string, scratch: string): Promise<void> {
+  async furnish(names: readonly string[], keys: LabKeys, repository: string, scratch: string): Promise<void> {
     await mkdir(scratch, { recursive: true, mode: 0o700 })
+    const { router } = labTopology
+    const hosts = names.filter((name) => name !== router)
     try {
-      const keys = await makeKeys(scratch)
       const opsHash = await hashPassword('practice')
       await Promise.all([
-        this.furnishRouter(join(scratch, 'tree')),
+        ...(names.includes(router) ? [this.furnishRouter(join(scratch, 'tree'))] : []),
         ...hosts.map(async (host) => {
           const [passwd = '', shadow = '', group = ''] = (
             await this.shell(host, 'cat /etc/passwd; echo =; cat /etc/shadow; echo =; cat /etc/group')

@@ -2,12 +2,12 @@
 
 /**
  * The network's init: first process of a pid namespace of its own, so that its end is the end of every host.
- * Its network namespace is the router's. Arguments: directory, root tree, and HOST SUBNET pairs.
+ * Its network namespace is the router's. Arguments: directory, and HOST SUBNET TREE for each host.
  */
 export const initScript = `set -eu
 exec 2>&1
 umask 022
-dir=$1 tree=$2; shift 2
+dir=$1; shift
 read -r pid rest </proc/self/stat
 echo "init $pid"
 mount -t proc proc /proc
@@ -19,8 +19,8 @@ mkdir -p /run/systemd/nspawn
 mount -t tmpfs -o mode=0755 fleetmove-nspawn /run/systemd/nspawn
 sh "$dir/router.sh"
 while [ $# -gt 0 ]; do
-  sh "$dir/host.sh" "$dir" "$tree" "$1" "$2" </dev/null &
-  shift 2
+  sh "$dir/host.sh" "$dir" "$3" "$1" "$2" </dev/null &
+  shift 3
 done
 read -r word
 `

@@ -6,10 +6,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { collect, type ExecResult, execInside, hostEnvironment, spawnInside } from '../../cli/lab/exec.js'
+import type { LabKeys } from '../../cli/lab/host-files.js'
 import { cutCommands, routerNetworkScript } from '../../cli/lab/network.js'
 import { hashPassword, makeKeys } from '../../cli/lab/secrets.js'
 import { hasNode, labTopology } from '../../cli/lab/topology.js'
-import { rootTree } from '../box/root-tree.js'
+import { rootTree, usualRelease } from '../box/root-tree.js'
 import { captureBy } from '../capture.js'
 import { bigFileScript, bootedHostFiles, writeBelow } from '../host-set-up.js'
 import type { Ability, Substrate, SubstrateMaker } from '../substrate.js'
@@ -37,9 +38,9 @@ const lacks = (ability: Ability): string | undefined => {
 }
 
 /** @param repository the directory that holds dist/, test/ and vagrant/ */
-export function nspawnMaker(repository: string, suite = 'bookworm'): SubstrateMaker {
+export function nspawnMaker(repository: string): SubstrateMaker {
   const box = join(repository, 'vagrant', 'box')
-  let rootDirectory = ''
+  let say = (_line: string): void => {}
   return {
     name: 'nspawn',
     lacks,
@@ -50,10 +51,14 @@ export function nspawnMaker(repository: string, suite = 'bookworm'): SubstrateMa
       if (!unifiedHierarchy()) return 'no cgroup2 is mounted here, which systemd needs'
       return mayMount()
     },
-    async prepare(say) {
-      rootDirectory = await rootTree(box, suite, say)
+    async prepare(how) {
+      say = how
+      await rootTree(box, usualRelease, say)
     },
-    start: (hosts) => NspawnNetwork.start(repository, rootDirectory, hosts),
+    async start(hosts, releases) {
+      const trees = await Promise.all(hosts.map((host) => rootTree(box, releases[host] ?? usualRelease, say)))
+      return NspawnNetwork.start(repository, new Map(hosts.map((host, index) => [host, trees[index]!])))
+    },
     close: async () => {},
   }
 }
@@ -87,50 +92,53 @@ async function sweep(): Promise<void> {
   }
 }
 
-class NspawnNetwork implements Substrate {
+export class NspawnNetwork implements Substrate {
   readonly name = 'nspawn'
   readonly node = node
   readonly tree = tree
   readonly patience = 1
   readonly lacks = lacks
-  private router = 0
+  /** The machine's pid of the first process, whose network namespace is the router's. */
+  router = 0
   private ended = false
 
   private constructor(
     private readonly id: string,
     private readonly directory: string,
-    private readonly hosts: readonly string[],
+    private readonly trees: ReadonlyMap<string, string>,
   ) {}
 
-  static async start(repository: string, rootDirectory: string, hosts: readonly string[]): Promise<NspawnNetwork> {
+  /**
+   * @param trees the file system that each host starts from
+   * @param keys those that hosts elsewhere have, where this network is joined to them; its own if left away
+   */
+  static async start(repository: string, trees: ReadonlyMap<string, string>, keys?: LabKeys): Promise<NspawnNetwork> {
     await mkdir(base, { recursive: true, mode: 0o700 })
     await sweep()
     const directory = await mkdtemp(`${base}/${process.pid}-`)
-    const network = new NspawnNetwork(directory.slice(base.length + 1), directory, hosts)
+    const network = new NspawnNetwork(directory.slice(base.length + 1), directory, trees)
     try {
-      await network.boot(repository, rootDirectory)
+      await network.boot(repository, keys ?? (await makeKeys(directory)))
       return network
     } catch (error) {
-      const said = hosts.map((host) => `${host}: ${network.console(host)}`).join('\n')
+      const said = [...trees.keys()].map((host) => `${host}: ${network.console(host)}`).join('\n')
       await network.end()
       throw new Error(`the hosts don't boot: ${(error as Error).message}\n${said}`)
     }
   }
 
-  private async boot(repository: string, rootDirectory: string): Promise<void> {
-    const { directory, hosts } = this
+  private async boot(repository: string, keys: LabKeys): Promise<void> {
+    const { directory } = this
+    const hosts = [...this.trees.keys()]
     await mkdir(join(directory, 'fs'))
     await writeFile(join(directory, 'host.sh'), hostScript)
     await writeFile(join(directory, 'router.sh'), routerNetworkScript({ ...labTopology, hosts: {} }))
     await writeFile(join(directory, 'cgroups'), `${cgroupDirectories(this.id).join('\n')}\n`)
     await makeCgroups(this.id, hosts)
-    const keys = await makeKeys(directory)
-    const account = (file: string): string => readFileSync(join(rootDirectory, 'etc', file), 'utf8')
-    const accounts = {
-      ...{ passwd: account('passwd'), shadow: account('shadow'), group: account('group') },
-      opsHash: await hashPassword('practice'),
-    }
-    for (const host of hosts) {
+    const opsHash = await hashPassword('practice')
+    for (const [host, root] of this.trees) {
+      const account = (file: string): string => readFileSync(join(root, 'etc', file), 'utf8')
+      const accounts = { passwd: account('passwd'), shadow: account('shadow'), group: account('group'), opsHash }
       const files = join(directory, 'files', host)
       await writeBelow(files, bootedHostFiles(host, 'eth0', keys, accounts))
       await writeBelow(files, [{ path: '/etc/machine-id', text: `${crypto.randomUUID().replaceAll('-', '')}\n` }])
@@ -138,18 +146,18 @@ class NspawnNetwork implements Substrate {
       const binds = hasNode(labTopology, host) ? shown.map((bind) => `--bind-ro=${bind}`) : []
       await writeFile(join(directory, `binds-${host}`), binds.join(' '))
     }
-    await this.spawnInit(rootDirectory)
+    await this.spawnInit()
     await Promise.all(hosts.map((host) => this.untilUp(host, undefined)))
     await Promise.all(hosts.map((host) => this.exec(host, ['sh', '-c', bigFileScript])))
   }
 
-  private async spawnInit(rootDirectory: string): Promise<void> {
-    const pairs = this.hosts.flatMap((host) => [host, labTopology.hosts[host]?.subnet ?? ''])
+  private async spawnInit(): Promise<void> {
+    const words = [...this.trees].flatMap(([host, tree]) => [host, labTopology.hosts[host]?.subnet ?? '', tree])
     const child = spawn(
       'unshare',
       [
         ...['--mount', '--net', '--pid', '--uts', '--ipc', '--fork', '--kill-child', '--propagation', 'private'],
-        ...['sh', '-c', initScript, 'fleetmove-nspawn', this.directory, rootDirectory, ...pairs],
+        ...['sh', '-c', initScript, 'fleetmove-nspawn', this.directory, ...words],
       ],
       // Its standard input is its life line: when this process ends, however it ends, the hosts end.
       { env: hostEnvironment(), stdio: 'pipe' },

@@ -1,3 +1,4 @@
+import { same } from '../world.js'
 import type { Scenario } from './scenario.js'
 import { wholeMove, writeWebFleet } from './web-move.js'
 
@@ -21,4 +22,15 @@ export const mainJob: Scenario[] = [
       },
     }),
   ),
+  {
+    name: 'debian-13',
+    title: 'the same, from a host with Debian 12 to one with Debian 13',
+    needs: ['systemd', 'releases'],
+    releases: { new1: 'trixie' },
+    async run(world) {
+      same('the release of new1', await world.shell('new1', '. /etc/os-release; echo $VERSION_ID'), '13\n')
+      await writeWebFleet(world)
+      await wholeMove(world)
+    },
+  },
 ]

@@ -1,4 +1,4 @@
-import type { Ability } from '../substrate.js'
+import type { Ability, Releases } from '../substrate.js'
 import type { World } from '../world.js'
 
 export interface Scenario {
@@ -9,6 +9,8 @@ export interface Scenario {
   readonly needs?: readonly Ability[]
   /** Hosts that it uses; controller, client1, old1 and new1 if left away. */
   readonly hosts?: readonly string[]
+  /** Debian releases of hosts that don't run the usual one; such a scenario needs `releases`. */
+  readonly releases?: Releases
   /** Ends normally if all is as it must be; throws with what is not. */
   run(world: World): Promise<void>
 }

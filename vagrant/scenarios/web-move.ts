@@ -76,12 +76,17 @@ export async function verifyAll(world: World): Promise<void> {
   )
 }
 
-/** up, verify, advance under load by old and new addresses, finalize; nothing fails, and nothing is left. */
-export async function wholeMove(world: World, perSecond = 20): Promise<void> {
+/**
+ * up, verify, advance under load by old and new addresses, finalize; nothing fails, and nothing is left.
+ * @param whenUp looks at what `up` has made
+ */
+export async function wholeMove(world: World, whenUp = async (): Promise<void> => {}): Promise<void> {
+  const perSecond = 20
   await startWeb(world)
   await world.remember()
   const early = await world.load('client1', { targets: world.addresses('old1'), perSecond })
   await world.fleetmove('up')
+  await whenUp()
   await verifyAll(world)
   const long = { perSecond, keepAlive: 2, downloads: 1 }
   const renewed = await world.load('client1', { targets: world.addresses('new1'), ...long })
