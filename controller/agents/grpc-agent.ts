@@ -84,7 +84,7 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
   const ask = <Q, R>(method: Method<Q, R>, request: Q, ms = callMs): Promise<R> =>
     new Promise((resolve, reject) => {
       const { path, requestSerialize, responseDeserialize } = method
-      const options = { deadline: Date.now() + ms }
+      const options = { deadline: Date.now() + ms * channel.slowness }
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, options, (error, reply) => {
         if (error || reply === undefined) reject(fail(error as ServiceError, nameOf(path)))
         else resolve(reply)

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { RootAccess } from '../ssh/become.js'
+import { slownessOf } from '../ssh/resolve-target.js'
 import type { RemoteProcess, RemoteStream } from '../ssh/ssh-connection.js'
 import type { InstalledAgent } from './agent-service.js'
 import { socketPath } from './remote-paths.js'
@@ -22,6 +23,8 @@ export interface AgentChannel {
   options: ChannelOptions
   /** Why the last connection failed or broke: gRPC itself only knows that it did. */
   failure(): FleetmoveError | undefined
+  /** How many times longer than usual calls may take. */
+  slowness: number
   /** Ends the connections and removes the socket; close the client first. */
   close(): Promise<void>
 }
@@ -101,6 +104,7 @@ export const openChannel = async (root: RootAccess, { runtime, agent }: Installe
       credentials: credentials.createInsecure(),
       options: channelOptions,
       failure: () => failure,
+      slowness: slownessOf(root.connection.target),
       close,
     }
   } catch (error) {
@@ -124,8 +128,7 @@ const dialAgent = async (root: RootAccess, argv: readonly string[]): Promise<Rem
   const { channel, exited } = process
   let said = ''
   let connected = false
-  // Whoever tells ssh that this host is slow tells it of all that has to be started there.
-  const withinMs = Math.max(dialTimeoutMs, root.connection.target.connectTimeoutMs)
+  const withinMs = dialTimeoutMs * slownessOf(root.connection.target)
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
       channel.close()
@@ -133,7 +136,7 @@ const dialAgent = async (root: RootAccess, argv: readonly string[]): Promise<Rem
         root.connection.error(
           'timeout',
           `the agent did not take a connection within ${withinMs / 1000} s`,
-          "If the host is only slow, give it longer: ConnectTimeout in ~/.ssh/config is the agent's, too.",
+          'If the host is only slow: with ConnectTimeout 60 in ~/.ssh/config everything there may take six times as long.',
         ),
       )
     }, withinMs)

@@ -39,6 +39,13 @@ export interface ResolveOptions {
 }
 
 const defaultConnectTimeoutMs = 10_000
+
+/**
+ * How many times longer than usual everything on a host may take: whoever gives ssh more time to reach it
+ * (ConnectTimeout) knows it to be slow, or far away.
+ */
+export const slownessOf = ({ connectTimeoutMs }: Pick<ResolvedTarget, 'connectTimeoutMs'>): number =>
+  Math.max(1, connectTimeoutMs / defaultConnectTimeoutMs)
 const defaultIdentities = ['id_rsa', 'id_ecdsa', 'id_ed25519']
 
 /**

@@ -2,7 +2,7 @@ import type { Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Client, ClientChannel } from 'ssh2'
 import { FleetmoveError } from '../../proto/model/error.js'
-import type { ResolvedTarget } from './resolve-target.js'
+import { type ResolvedTarget, slownessOf } from './resolve-target.js'
 import { Slots } from './slots.js'
 
 export interface ExecOptions {
@@ -106,7 +106,7 @@ export class SshConnection {
   /** Feeds a process its input and gathers its output: the second half of `exec`. */
   async collect(process: RemoteProcess, command: string, options: ExecOptions = {}): Promise<ExecResult> {
     const { channel, exited } = process
-    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs
+    const timeoutMs = (options.timeoutMs ?? defaultTimeoutMs) * slownessOf(this.target)
     const limit = options.maxOutputBytes ?? defaultMaxOutputBytes
     const shown = command.length > 80 ? `${command.slice(0, 79)}…` : command
     return new Promise((resolve, reject) => {

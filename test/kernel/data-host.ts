@@ -54,7 +54,7 @@ export class DataHost {
     const channel = {
       ...{ address: `unix:${this.socket}`, credentials: credentials.createInsecure() },
       ...{ options: { 'grpc.default_authority': 'localhost', 'grpc.use_local_subchannel_pool': 1 } },
-      ...{ failure: () => undefined, close: async () => {} },
+      ...{ failure: () => undefined, slowness: 1, close: async () => {} },
     }
     this.client = grpcAgent(name(this.side), channel, { lockId: () => '', call: () => () => {} })
     if ((await this.client.hello()).confirmed) return

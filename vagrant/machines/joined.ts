@@ -47,7 +47,7 @@ export class Joined implements Substrate {
       const here = `ip link set to-machines name m-${subnet} && ip link set m-${subnet} master ${subnet} up`
       await must(network.exec(labTopology.router, ['sh', '-c', here]))
     }
-    // An emulated sshd has taken ten seconds to say its name.
+    // It gives all that fleetmove does on a host more time: see slownessOf.
     const patient = 'echo "  ConnectTimeout 120" >>/root/.ssh/config'
     await must(network.exec('controller', ['sh', '-c', patient]))
     return new Joined(machines, names, network)
