@@ -52,7 +52,9 @@ export async function runScenarios(repository: string, args: string[]): Promise<
   }
   const unknown = positionals.filter((name) => !scenarios.some((scenario) => scenario.name === name))
   if (unknown.length > 0) return refuse(`there is no scenario ${unknown.join(', ')}`, scenarios)
-  const chosen = scenarios.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
+  // In the order in which they are named: who has little time begins with what matters most.
+  const named = positionals.flatMap((wanted) => scenarios.filter(({ name }) => name === wanted))
+  const chosen = positionals.length === 0 ? scenarios : named
   const maker = makerOf(values.substrate, repository, chosen, values.keep)
   if (!maker)
     return refuse(
