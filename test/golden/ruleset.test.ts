@@ -255,7 +255,8 @@ function loadText(before: string | null, after: string): string {
 function inNamespace(script: string, ...args: string[]): string {
   const run = spawnSync('unshare', ['--net', 'sh', '-euc', script, 'sh', ...args], {
     encoding: 'utf8',
-    timeout: 60_000,
+    // A bound for what hangs: every text behind every other one takes its time on a busy machine.
+    timeout: 300_000,
     maxBuffer: 2 ** 26,
   })
   if (run.status !== 0) throw new Error(`${run.error?.message ?? ''}${run.stderr}`)
