@@ -391,7 +391,13 @@ describe('Host', () => {
       await host.confirm(1)
       expect((await host.leave(2)).length).toBeGreaterThan(5)
       expect(await state()).toEqual(before)
-      expect((await Ledger.open(path)).current).toEqual({ confirmed: null, trial: null, found: {}, generation: 0, gaps: [] })
+      expect((await Ledger.open(path)).current).toEqual({
+        confirmed: null,
+        trial: null,
+        found: {},
+        generation: 0,
+        gaps: [],
+      })
       expect([host.spec, host.trial, host.confirmed]).toEqual([null, null, null])
     })
 
