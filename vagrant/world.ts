@@ -42,7 +42,7 @@ true
 `
 
 /** Processes that come and go by themselves, or with the service. */
-const passing = /^(nginx|perl|sshd|systemd.*|\(sd-pam\)|sudo|ps|sh|bash|kworker.*|cron|agetty|login)$/
+const passing = /^(nginx|perl|sshd|systemd.*|\(sd-pam\)|\(udev-worker\)|sudo|ps|sh|bash|kworker.*|cron|agetty|login)$/
 
 export class World {
   private readonly loads: Load[] = []
@@ -128,6 +128,9 @@ export class World {
 
   /** This is how `leftovers` wants the hosts to be. */
   async remember(hosts: readonly string[] = this.hosts.filter((host) => host !== 'controller')): Promise<void> {
+    // A module stays in a kernel of one's own, and its settings with it.
+    const modules = 'modprobe -aq nf_conntrack nf_tables nft_ct nft_nat wireguard vxlan; true'
+    await Promise.all(hosts.map((host) => this.shell(host, modules)))
     this.found = Object.fromEntries(
       await Promise.all(hosts.map(async (host) => [host, await this.look(host)] as const)),
     )
@@ -149,7 +152,10 @@ export class World {
 
   private async look(host: string): Promise<string[]> {
     // The number of a device's other end, at the router, is new after every reboot.
-    const text = (await this.shell(host, hostStateScript)).replace(/@if\d+:/g, ':')
+    const text = (await this.shell(host, hostStateScript))
+      .replace(/@if\d+:/g, ':')
+      // What is left of a lease.
+      .replace(/_lft \d+sec/g, '_lft')
     const state = text.split('\n').filter((line) => !passing.test(line))
     const files = this.substrate.changedFiles
       ? await this.substrate.changedFiles(host)
