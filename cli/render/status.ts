@@ -5,6 +5,7 @@ import type { FleetStatus, ServiceLine, TunnelLine } from '../../controller/stat
 import type { Stage } from '../../proto/model/host-spec.js'
 import { age, counted, milliseconds, percent, rate } from './figures.js'
 import { fittedTable } from './fitted-table.js'
+import { cut } from './live-block.js'
 import type { Style } from './style.js'
 
 export interface Page {
@@ -17,6 +18,8 @@ export interface Page {
 
 /** More tunnels than this are only counted, unless something is wrong with them. */
 const mostTunnels = 4
+/** Likewise drains: each service's count stands in the table. */
+const mostDrains = 4
 
 /** Of connection tracking: what is left goes quickly when clients are many. */
 const tightShare = 0.8
@@ -71,7 +74,22 @@ function tunnelLines(tunnels: readonly TunnelLine[], { style }: Page): string[] 
   ]
 }
 
-function problems(status: FleetStatus, { style, now }: Page): string[] {
+/** Who is left is told as far as the line goes. */
+function drainLines(services: readonly ServiceLine[], { style, columns }: Page): string[] {
+  const draining = services.filter(({ standing }) => standing > 0).sort((a, b) => b.standing - a.standing)
+  const lines = draining
+    .slice(0, mostDrains)
+    .map(
+      ({ name, from, to, active, paused, standing, standingClients: clients, oldest }) =>
+        `${style('yellow', 'drain')} ${name}: ${counted(standing, 'connection')} left on ${paused ? active : active === from ? to : from}: ${drainText({ clients, oldest: oldest ?? undefined })}`,
+    )
+  const more = draining.length - lines.length
+  if (more > 0) lines.push(`${counted(more, 'other service')} with fewer connections left`)
+  return lines.map((line) => cut(line, columns))
+}
+
+function problems(status: FleetStatus, page: Page): string[] {
+  const { style, now } = page
   // While a run is at work a pause is part of it.
   const abandoned = status.locked.length > 0 ? [] : status.services.filter(({ paused }) => paused)
   return [
@@ -79,12 +97,7 @@ function problems(status: FleetStatus, { style, now }: Page): string[] {
       ({ name }) =>
         `${style('red', 'paused')} ${name} answers nowhere, new clients are dropped: a run has died in the middle of its move, and the hosts bring it back when its hold is over. Go on: fleetmove advance ${name}; or back: fleetmove rollback ${name}`,
     ),
-    ...status.services
-      .filter(({ standing }) => standing > 0)
-      .map(
-        ({ name, from, to, active, paused, standing, standingClients: clients, oldest }) =>
-          `${style('yellow', 'drain')} ${name}: ${counted(standing, 'connection')} left on ${paused ? active : active === from ? to : from}: ${drainText({ clients, oldest: oldest ?? undefined })}`,
-      ),
+    ...drainLines(status.services, page),
     ...status.tunnels
       .filter(({ up, unanswered }) => !up || unanswered > 0)
       .flatMap((tunnel) => unansweredText(tunnel, style)),
