@@ -24,6 +24,8 @@ export interface Health {
 /** Between two tries: clients may be waiting, so the first follow at once. */
 const firstRetryMs = 5
 const longestRetryMs = 200
+/** A try that begins with less than this left would only hide what the one before it said. */
+const leastTryMs = 100
 /** Of one try: a service that takes longer to answer isn't fit to be switched to. */
 const longestTry = 5000
 
@@ -40,7 +42,7 @@ export async function awaitHealthy(
     const left = deadline - performance.now()
     const health = await tryOnce(service, check, Math.max(1, Math.ceil(Math.min(longestTry, left))), signal)
     if (health.healthy) return health
-    if (signal?.aborted || performance.now() + retryMs >= deadline) {
+    if (signal?.aborted || performance.now() + retryMs + leastTryMs >= deadline) {
       return {
         healthy: false,
         detail: `${health.detail} (${tries} ${tries === 1 ? 'try' : 'tries'} in ${timeoutMs} ms)`,

@@ -210,14 +210,14 @@ onKernel('data from one host to another', () => {
   describe('interrupted', () => {
     const size = 24_000_000
     let progressed: DataProgress[]
-    /** A copy that takes 5 s, and a word when it is under way. */
+    /** A copy that takes 12 s, and a word when it is under way. */
     const slowly = async (): Promise<{
       over: Promise<DataResult | Error>
       underWay: Promise<void>
       stop: () => void
     }> => {
       await old.host.sh(`mkdir ${data}; head -c ${size} /dev/urandom > ${data}/large; echo small > ${data}/a-small
-        tc qdisc add dev eth0 root tbf rate 40mbit burst 64kb latency 50ms`)
+        tc qdisc add dev eth0 root tbf rate 16mbit burst 64kb latency 50ms`)
       progressed = []
       const served = await old.agent.serveData({ service: 'mail', directories: [data], tunnel: 1, live: true })
       const over = fresh.agent
@@ -274,9 +274,10 @@ onKernel('data from one host to another', () => {
     test('by a call for the same service: the newer one takes over', async () => {
       const { over, underWay, stop } = await slowly()
       await underWay
-      await old.host.sh('tc qdisc del dev eth0 root')
-      await there({ mode: 'final' }, only(data))
+      const newer = there({ mode: 'final' }, only(data))
       expect(await over).toMatchObject({ code: 'timeout', message: expect.stringContaining('was cancelled') })
+      await old.host.sh('tc qdisc del dev eth0 root')
+      await newer
       expect(await look(fresh, data)).toBe(await look(old, data))
       stop()
     })
@@ -315,7 +316,7 @@ onKernel('data from one host to another', () => {
     const wrong = fresh.agent.pullData(request(served.access, { secret: 'x'.repeat(43) }), () => {})
     await expect(wrong).rejects.toMatchObject({ code: 'tunnel', message: expect.stringContaining('auth failed') })
     await old.host.sh(
-      `mkdir -p /srv/slow; head -c 8000000 /dev/urandom > ${data}/large; tc qdisc add dev eth0 root tbf rate 40mbit burst 64kb latency 50ms`,
+      `mkdir -p /srv/slow; head -c 8000000 /dev/urandom > ${data}/large; tc qdisc add dev eth0 root tbf rate 16mbit burst 64kb latency 50ms`,
     )
     let lines: string[] = []
     await fresh.agent.pullData(request(served.access), () => {

@@ -36,6 +36,7 @@ export interface Load {
   targets: string[]
   port: number
   perSecond: number
+  /** At most; it ends when its standard input says anything. */
   count: number
 }
 
@@ -109,11 +110,16 @@ async function load({ targets, port, perSecond, count }: Load): Promise<void> {
   const begin = performance.now()
   const attempts: Promise<Attempt>[] = []
   print('begun')
-  for (let number = 0; number < count; ) {
+  let enough = false
+  process.stdin.once('data', () => {
+    enough = true
+  })
+  for (let number = 0; number < count && !enough; ) {
     const due = Math.min(count, Math.ceil(((performance.now() - begin) * perSecond) / 1000))
     for (; number < due; number++) attempts.push(attempt(targets[number % targets.length]!, port))
     await delay(1)
   }
+  process.stdin.destroy()
   print(await Promise.all(attempts))
 }
 
