@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { lstat, readdir, readFile, readlink } from 'node:fs/promises'
+import { lstat, readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** A path of a host's file system that isn't as the lab prepared it. */
@@ -53,7 +53,12 @@ const leftOut = [
 export async function scanHost(trees: HostTrees): Promise<FileScan> {
   const scan: FileScan = {}
   await walk(trees.upper, '', scan)
-  for (const own of ['/run', '/tmp']) await walk(join(trees.root, own), own, scan)
+  for (const own of ['/run', '/tmp']) {
+    const directory = join(trees.root, own)
+    // What is mounted in there, as this repository is where it lies below /tmp, is the machine's: many files, all the same.
+    const { dev } = await stat(directory)
+    await walk(directory, own, scan, dev)
+  }
   for (const path of Object.keys(scan))
     if (leftOut.some((dir) => path === dir || path.startsWith(`${dir}/`))) delete scan[path]
   return scan
@@ -87,14 +92,17 @@ async function lowerEntry(trees: HostTrees, path: string): Promise<Entry | undef
   }
 }
 
-async function walk(dir: string, as: string, scan: FileScan): Promise<void> {
+/** @param device the only file system that is walked */
+async function walk(dir: string, as: string, scan: FileScan, device?: number): Promise<void> {
   for (const name of await readdir(dir).catch(() => [])) {
     const file = join(dir, name)
     const path = `${as}/${name}`
     try {
-      const entry = await describe(file, await lstat(file))
+      const found = await lstat(file)
+      if (device !== undefined && found.dev !== device) continue
+      const entry = await describe(file, found)
       scan[path] = entry
-      if (entry.kind === 'dir') await walk(file, path, scan)
+      if (entry.kind === 'dir') await walk(file, path, scan, device)
     } catch (error) {
       // It went away while we looked.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
