@@ -26,7 +26,7 @@ withRoot('a move in which every command is struck', () => {
     const whole: [CommandName, Blow | undefined][] = [
       first,
       // In the gap of the queue, which must not be lost between two hosts.
-      ['advance', { fault: 'kill controller', moment: 'old1 Lifecycle answered 1', host: 'old1' }],
+      ['advance', { fault: 'kill controller', moment: 'old1 Gap answered 2', host: 'old1' }],
       ['down from moved', { fault: 'kill agent', moment: 'new1 Apply answered 1', host: 'new1' }],
     ]
     const blows = process.env.FLEETMOVE_LONG ? whole : [first, ['down from forwarding', undefined] as const]
