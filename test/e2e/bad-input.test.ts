@@ -37,11 +37,13 @@ withRoot('bad input', () => {
   /** What an agent writes by itself, whether it is asked or not. */
   const diaries = ['/var/lib/fleetmove/arrivals.jsonl', '/var/lib/fleetmove/agent.log']
 
+  /** An agent looks around by itself now and then, with these. */
+  const looks = /^(wg|nft|ip|ss|ip6?tables\S*|xtables\S*)\n/gm
   const everything = () =>
     Promise.all(
       all.map(async (host) => [
         (await practice.lab.changedFiles(host)).filter(({ path }) => !diaries.includes(path)),
-        await practice.lab.hostState(host),
+        (await practice.lab.hostState(host)).replace(looks, ''),
       ]),
     )
 
