@@ -3,7 +3,8 @@
  * service is there again.
  *
  * The order of things is what makes it safe. First somebody listens to the queue, and the rules stand that could send
- * packets there, which takes a while and concerns nobody; then one transaction says which packets. At the end first those who wait go on, in order, then the rules go, then the listener.
+ * packets there, which takes a while and concerns nobody; then one transaction says which packets. At the end first
+ * those who wait go on, in order, then the rules go, then the listener.
  */
 import { FleetmoveError } from '../../proto/model/error.js'
 import { loadText } from '../kernel/nft.js'
@@ -109,18 +110,6 @@ export async function prepareHold(request: HoldRequest): Promise<PreparedHold> {
       return new RunningHold(request, slot, holder, maxMs)
     },
     cancel,
-  }
-}
-
-/** Holds from the moment it resolves; as `prepareHold` otherwise. */
-export async function startHold({ maxMs, ...request }: HoldRequest & { maxMs: number }): Promise<Hold> {
-  const prepared = await prepareHold(request)
-  try {
-    await loadText(request.runDirectory, prepared.text(maxMs))
-    return prepared.begin(maxMs)
-  } catch (error) {
-    await prepared.cancel()
-    throw error
   }
 }
 

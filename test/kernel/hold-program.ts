@@ -5,10 +5,11 @@ import { writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { type Hold, startHold, sweepHolds } from '../../agent/hold/hold.js'
+import { type Hold, prepareHold, sweepHolds } from '../../agent/hold/hold.js'
 import { findHoldMeans } from '../../agent/hold/hold-means.js'
 import type { HeldListener, HoldMeans } from '../../agent/hold/hold-rules.js'
 import { holdPackets } from '../../agent/hold/holder.js'
+import { loadText } from '../../agent/kernel/nft.js'
 
 /** What an agent does, one after the other; each step's end is printed with its time. */
 export type Step =
@@ -62,14 +63,15 @@ async function agent(steps: Step[]): Promise<void> {
 
   async function perform(step: Step): Promise<unknown> {
     switch (step.do) {
-      case 'hold':
-        hold = await startHold({
-          exceptDevices: [],
-          ...step,
-          holder: [process.execPath, process.argv[1]!, 'hold'],
-          runDirectory: '/run/fleetmove',
-        })
+      case 'hold': {
+        const { maxMs, ...request } = step
+        const runDirectory = '/run/fleetmove'
+        const holder = [process.execPath, process.argv[1]!, 'hold']
+        const prepared = await prepareHold({ exceptDevices: [], ...request, holder, runDirectory })
+        await loadText(runDirectory, prepared.text(maxMs))
+        hold = prepared.begin(maxMs)
         return null
+      }
       case 'sh':
         return (await run('sh', ['-ec', step.script])).stdout
       case 'wait':
