@@ -4,6 +4,7 @@ import type { Service, ServiceListener } from '../config/fleet.js'
 import type { PlannedService } from './fleet-plan.js'
 import type { ServiceState } from './host-specs.js'
 import { queueMeans } from './queue-means.js'
+import { isRedirectable } from './redirects.js'
 
 /** @param facts of the two hosts, by name */
 export function planService(
@@ -68,26 +69,25 @@ function waiting(service: Service, facts: (host: Service['from']) => HostFacts):
 }
 
 /** HTTPS would need the certificate on the old host, and its key. */
-function redirected(
-  listen: readonly ServiceListener[],
-  { to, ports }: NonNullable<Service['redirect']>,
-  from: string,
-): string[] {
-  const isOne = ({ protocol, ports: { from: first, to: last } }: ServiceListener): boolean =>
-    protocol === 'tcp' && first === last && ports.includes(first)
-  const rest = listen.filter((each) => !isOne(each)).map(listenerText)
-  const texts = listen.filter(isOne).map(listenerText).join(', ')
+function redirected({ listen, redirect, from }: Service): string[] {
+  if (!redirect) return []
+  const texts = (answered: boolean): string =>
+    listen
+      .filter((each) => isRedirectable({ redirect }, each) === answered)
+      .map(listenerText)
+      .join(', ')
   return [
-    `from then on ${from} answers ${texts} itself, with a redirect (308) to ${to}, and doesn't forward it`,
-    ...(rest.length > 0
-      ? [`${rest.join(', ')} is forwarded all the same: a redirect speaks HTTP, and has no certificate for HTTPS`]
-      : []),
+    `from then on ${from} answers ${texts(true)} itself, with a redirect (308) to ${redirect.to}, and doesn't forward it`,
+    ...(texts(false) === ''
+      ? []
+      : [`${texts(false)} is forwarded all the same: a redirect speaks HTTP, and has no certificate for HTTPS`]),
   ]
 }
 
-function besides({ listen, egress, check, localhost, movesAddress, redirect, to, from }: Service): string[] {
+function besides(service: Service): string[] {
+  const { listen, egress, check, localhost, movesAddress, to, from } = service
   return [
-    ...(redirect ? redirected(listen, redirect, from) : []),
+    ...redirected(service),
     ...(movesAddress
       ? [
           `then its old addresses themselves go over to ${to}, with all their ports, and ${from} forwards no more; connections that stand are handed over`,

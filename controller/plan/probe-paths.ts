@@ -29,8 +29,9 @@ export interface Path {
   /** `probePort` is forwarded, the next one never is. */
   probePort: number
   /**
-   * `redirected`: the ingress answers it itself. The first port of each TCP listener: as clients use it, and as it arrives through the tunnel. Of very
-   * many a sample: all go the same way through one map, and each costs a connection on every path.
+   * The first port of each TCP listener: as clients use it, as it arrives through the tunnel, and whether the
+   * ingress answers it itself with a redirect. Of very many a sample: all go the same way through one map, and
+   * each costs a connection on every path.
    */
   listeners: { port: number; forwardedPort: number; redirected: boolean }[]
 }

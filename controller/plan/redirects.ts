@@ -30,14 +30,15 @@ export const redirectPorts = (fleet: Fleet, host: Name): number[] =>
 export const answersRedirects = (service: Service, host: Name, { stage }: Standing): boolean =>
   service.redirect !== undefined && host === service.from && (stage === 'moving' || stage === 'moved')
 
+interface Listener {
+  protocol: Protocol
+  ports: { from: number; to: number }
+}
+
+/** Whether it is one of the ports that speak HTTP by fleet.yaml's word. */
+export const isRedirectable = ({ redirect }: Pick<Service, 'redirect'>, { protocol, ports }: Listener): boolean =>
+  protocol === 'tcp' && ports.from === ports.to && (redirect?.ports.includes(ports.from) ?? false)
+
 /** Whether openings to this port of the old host are answered there, and go no further. */
-export const isRedirectedPort = (
-  service: Service,
-  { active, canary }: Standing,
-  { protocol, ports }: { protocol: Protocol; ports: { from: number; to: number } },
-): boolean =>
-  active === service.to &&
-  !canary &&
-  protocol === 'tcp' &&
-  ports.from === ports.to &&
-  (service.redirect?.ports.includes(ports.from) ?? false)
+export const isRedirectedPort = (service: Service, { active, canary }: Standing, listener: Listener): boolean =>
+  active === service.to && !canary && isRedirectable(service, listener)
