@@ -110,18 +110,17 @@ export async function awaitHealth(
   { quiet, withinMs }: { quiet: boolean; withinMs: number } = { quiet: false, withinMs: healthMs },
 ): Promise<void> {
   const agent = agentOf(world, host)
-  const check = async (request: wire.HealthRequest): Promise<void> => {
-    const reply = await agent.health(request)
-    if (reply.healthy) return
+  const checkAll = async (): Promise<void> => {
+    const checks = healthChecks(world, service, host)
+    const replies = await Promise.all(checks.map((each) => agent.health({ ...each, timeoutMs: withinMs })))
+    // All had the same time: the first in fleet.yaml's order is told, whichever gave up first.
+    const failed = replies.find(({ healthy }) => !healthy)
+    if (!failed) return
     throw new FleetmoveError('health', {
-      message: `${service.name} isn't healthy within ${(withinMs / 1000).toFixed(withinMs < 10_000 ? 1 : 0)} s: ${reply.detail}`,
+      message: `${service.name} isn't healthy within ${(withinMs / 1000).toFixed(withinMs < 10_000 ? 1 : 0)} s: ${failed.detail}`,
       hint: `look at the service on ${host}; correct health: in fleet.yaml if the check is wrong`,
       host,
     })
-  }
-  // One that fails is enough to know.
-  const checkAll = async (): Promise<void> => {
-    await Promise.all(healthChecks(world, service, host).map((each) => check({ ...each, timeoutMs: withinMs })))
   }
   if (quiet) await checkAll()
   else await timed(world.progress, service.name, `health on ${host}`, checkAll)

@@ -39,13 +39,16 @@ const pollMs = 20
  * Tells its process group, then reads its environment from the pipe, up to an empty line. The second process
  * of the group waits for the end of that pipe, which only the agent holds. The program's own input is empty:
  * rsync takes a socket there for a connection that inetd has accepted. The agent's place with the
- * out-of-memory killer is not for it.
+ * out-of-memory killer is not for it. Once its leader is gone, or 4 s later, the rest of the group is killed: an
+ * rsync that receives keeps what it has of a file at SIGTERM, but then waits for its dead parent, and would go on
+ * writing beside the next copy.
  */
 const script = [
   'echo $$',
   'while IFS= read -r line && [ -n "$line" ]; do export "$line"; done',
   'directory=$1; shift; exec 3<&0',
-  '( trap "" TERM; exec </dev/null >/dev/null 2>&1; read -r _ <&3; kill -TERM 0; [ -z "$directory" ] || rm -rf -- "$directory" ) &',
+  '( trap "" TERM; exec </dev/null >/dev/null 2>&1; read -r _ <&3; kill -TERM 0; [ -z "$directory" ] || rm -rf -- "$directory"',
+  '  n=0; while kill -0 $$ && [ $n -lt 40 ]; do sleep 0.1; n=$((n + 1)); done; kill -KILL 0 ) &',
   '{ echo 0 >/proc/$$/oom_score_adj; } 2>/dev/null',
   'exec "$@" 3<&- </dev/null',
 ].join('\n')

@@ -162,15 +162,18 @@ async function pullOne(
   const check = request.mode === 'check'
   const { local4, peer4 } = request.tunnel
   let stats = noStats
+  let progress: CopyProgress | null = null
   const onLine = check
     ? (line: string): void => {
         result.differencesTotal++
         if (result.differences.length < differencesShown) result.differences.push(`${path}: ${line}`)
       }
     : (line: string): void => {
-        const progress = parseProgress(line)
-        if (progress) onProgress(progress)
-        else stats = { ...stats, ...parseStat(line) }
+        const now = parseProgress(line, progress)
+        if (now) {
+          progress = now
+          onProgress(now)
+        } else stats = { ...stats, ...parseStat(line) }
       }
   const complaints: string[] = []
   const output = lines(onLine)

@@ -35,20 +35,25 @@ const units: Readonly<Record<string, number>> = { B: 1, kB: 1024, MB: 1024 ** 2,
 
 /**
  * A line of `--info=progress2 --no-human-readable`: `1234567  12%  10.50MB/s    0:00:12 (xfr#5, ir-chk=95/100)`;
- * ir-chk while files are still being listed, to-chk when all are known.
- * @returns null for other lines, and for those without a count of files
+ * ir-chk while files are still being listed, to-chk when all are known. The count of files stands only where a file
+ * has just ended; within one, a large one above all, it is what it was in the progress before.
+ * @returns null for other lines
  */
-export function parseProgress(line: string): CopyProgress | null {
-  const match = /^\s*(\d+)\s+(\d+)%\s+([\d.]+)([kMGT]?B)\/s\s+\S+ \(xfr#\d+, (to|ir)-chk=(\d+)\/(\d+)\)/.exec(line)
+export function parseProgress(line: string, before: CopyProgress | null): CopyProgress | null {
+  const match = /^\s*(\d+)\s+(\d+)%\s+([\d.]+)([kMGT]?B)\/s\s+[\d:?]+(?: \(xfr#\d+, (to|ir)-chk=(\d+)\/(\d+)\))?/.exec(
+    line,
+  )
   if (!match) return null
   const [, bytes, percent, rate, unit, kind, left, known] = match
+  const files = kind
+    ? { filesLeft: Number(left), filesKnown: Number(known), counted: kind === 'to' }
+    : // The one that is under way, if nothing was said yet.
+      { filesLeft: before?.filesLeft ?? 1, filesKnown: before?.filesKnown ?? 1, counted: before?.counted ?? false }
   return {
     bytes: Number(bytes),
     percent: Number(percent),
     bytesPerSecond: Number(rate) * units[unit!]!,
-    filesLeft: Number(left),
-    filesKnown: Number(known),
-    counted: kind === 'to',
+    ...files,
   }
 }
 
@@ -89,7 +94,8 @@ export function meaningOf(
   complaints: readonly string[],
 ): 'whole' | 'changing' | 'connection' | 'failed' {
   if (code === 0 || code === 24) return 'whole'
-  if (code === 5 || code === 10 || code === 12 || code === 30 || code === 35)
+  // 20: one of the two was ended by a signal, as the sender is when its agent ends.
+  if (code === 5 || code === 10 || code === 12 || code === 20 || code === 30 || code === 35)
     return noSpace(complaints) ? 'failed' : 'connection'
   if (code === 23 && complaints.every(isOfChange)) return 'changing'
   return 'failed'

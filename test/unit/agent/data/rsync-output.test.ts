@@ -11,11 +11,18 @@ describe('what rsync prints', () => {
       '              0   0%    0.00kB/s    0:00:00 (xfr#0, ir-chk=1000/1029)',
       { bytes: 0, percent: 0, bytesPerSecond: 0, filesLeft: 1000, filesKnown: 1029, counted: false },
     ],
-  ])('progress: %s', (line, progress) => expect(parseProgress(line)).toEqual(progress))
+  ])('progress: %s', (line, progress) => expect(parseProgress(line, null)).toEqual(progress))
 
-  it.each(['              0   0%    0.00kB/s    0:00:00  ', 'Number of files: 2 (reg: 1, dir: 1)', 'a 12% file'])(
-    'no progress: %s',
-    (line) => expect(parseProgress(line)).toBeNull(),
+  it('progress within a large file keeps the count of files that was told last', () => {
+    const within = '        5308419  26%    4.93MB/s    0:00:02  '
+    const figures = { bytes: 5308419, percent: 26, bytesPerSecond: 4.93 * 1024 ** 2 }
+    expect(parseProgress(within, null)).toEqual({ ...figures, filesLeft: 1, filesKnown: 1, counted: false })
+    const before = parseProgress('              3   0%    0.00kB/s    0:00:00 (xfr#1, to-chk=1/3)', null)
+    expect(parseProgress(within, before)).toEqual({ ...figures, filesLeft: 1, filesKnown: 3, counted: true })
+  })
+
+  it.each(['Number of files: 2 (reg: 1, dir: 1)', 'a 12% file'])('no progress: %s', (line) =>
+    expect(parseProgress(line, null)).toBeNull(),
   )
 
   it('adds the figures of several directories', () => {
@@ -56,6 +63,7 @@ total size is 5000000000  speedup is 0.02`
     [12, [full], 'failed'],
     [11, [full], 'failed'],
     [10, ['rsync: failed to connect to 10.0.0.1: Connection refused (111)'], 'connection'],
+    [20, ['rsync error: received SIGINT, SIGTERM, or SIGHUP (code 20) at io.c(586) [sender=3.5.0]'], 'connection'],
     [5, ['@ERROR: auth failed on module d0'], 'connection'],
     [1, ['rsync: --modify-window=-1: unknown option'], 'failed'],
     [null, [], 'failed'],
