@@ -18,6 +18,7 @@ import { pullData } from './data/pull-data.js'
 import { writeRecords } from './data/records.js'
 import { type Served, serveData } from './data/serve-data.js'
 import type { Traces } from './explain/traces.js'
+import { checkEgress } from './flows/check-egress.js'
 import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
 import { forgetMisled } from './flows/forget.js'
@@ -31,7 +32,6 @@ import { awaitHealthy } from './health.js'
 import type { ServiceHolds } from './hold/service-holds.js'
 import type { Host } from './host.js'
 import { identity } from './identity.js'
-import { cgroupMount } from './kernel/cgroup-mount.js'
 import { openConntrack } from './kernel/conntrack.js'
 import { describeStep } from './kernel/describe-step.js'
 import { runHook, runLifecycle } from './lifecycle.js'
@@ -103,8 +103,7 @@ export function agentService({ host, upkeep, gaps, holds, traces, leave }: Servi
     apply: unary(async (request: wire.ApplyRequest) => {
       const within = decode('confirmWithinMs', requests.confirmWithinMs, request.confirmWithinMs)
       const spec = codec.decodeHostSpec(request.spec)
-      // Without it the rule would stand, and choose nobody.
-      if (spec.services.some(({ egress }) => egress?.unit !== undefined)) await cgroupMount()
+      await checkEgress(spec)
       const steps = await host.apply(spec, within)
       return { steps: steps.map(describeStep), changed: steps.length > 0 }
     }),

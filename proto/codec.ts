@@ -177,14 +177,16 @@ const egress = z
     source: z.union([z.literal(''), parsedBy(parsePrefix)]),
     unit: z.union([z.literal(''), z.string().regex(unitPattern)]).default(''),
     container: z.union([z.literal(''), z.string().regex(containerPattern)]).default(''),
+    listeners: z.boolean().default(false),
   })
   .transform(
-    ({ tunnel, uid, source, unit, container }): Egress => ({
+    ({ tunnel, uid, source, unit, container, listeners }): Egress => ({
       tunnel,
       ...(uid ? { uid } : {}),
       ...(source ? { source } : {}),
       ...(unit ? { unit } : {}),
       ...(container ? { container } : {}),
+      ...(listeners ? { listeners } : {}),
     }),
   )
 
@@ -361,7 +363,7 @@ export const encodeServiceSpec = (each: ServiceSpec): wire.ServiceSpec => ({
   dark: each.dark,
   address: each.address ?? '',
   redirect: each.redirect,
-  egress: each.egress && { uid: '', source: '', unit: '', container: '', ...each.egress },
+  egress: each.egress && { uid: '', source: '', unit: '', container: '', listeners: false, ...each.egress },
   routes: each.routes.map(({ action, ...rest }) => ({
     ...rest,
     forward: forwardOf(action),

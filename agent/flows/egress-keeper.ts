@@ -5,22 +5,24 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { Egress, HostSpec } from '../../proto/model/host-spec.js'
+import type { Egress, HostSpec, ServiceSpec } from '../../proto/model/host-spec.js'
 import { cgroupMount } from '../kernel/cgroup-mount.js'
 import { loadText } from '../kernel/nft.js'
-import { ownSets } from '../plan/egress.js'
+import { isKept, ownSets } from '../plan/egress.js'
 import { paths, table } from '../plan/own.js'
-import { type Members, membersOf } from './egress-members.js'
+import { type Members, membersOf, nobody } from './egress-members.js'
+import { ListeningProcesses } from './listening-processes.js'
 
 /** Changes come in bursts. */
 const settleMs = 20
-/** For what nothing tells of: containers' addresses, a unit's other slice. */
+/** For what nothing tells of: containers' addresses, a unit's other slice, who listens. */
 const pollMs = 5000
 
 type Log = (message: string, detail?: Record<string, unknown>) => void
 
 export class EgressKeeper {
-  private chosen: Egress[] = []
+  private chosen: (ServiceSpec & { egress: Egress })[] = []
+  private readonly listening = new ListeningProcesses()
   /** What was loaded last; a cgroup with its number. */
   private loaded = ''
   private watched = new Map<string, FSWatcher>()
@@ -28,13 +30,15 @@ export class EgressKeeper {
   private poll: NodeJS.Timeout | undefined
   private running: Promise<void> = Promise.resolve()
   private failure = ''
+  /** By service, what was told last. */
+  private readonly shared = new Map<string, string>()
 
   constructor(private readonly log: Log) {}
 
   /** The spec that stands from now on, in a table that may be new. Resolves when the sets are as they must be. */
   follow(spec: HostSpec | null): Promise<void> {
-    this.chosen = (spec?.services ?? []).flatMap(({ egress }) =>
-      egress && (egress.unit !== undefined || egress.container !== undefined) ? [egress] : [],
+    this.chosen = (spec?.services ?? []).flatMap((service) =>
+      service.egress && isKept(service.egress) ? [{ ...service, egress: service.egress }] : [],
     )
     this.loaded = ''
     if (this.chosen.length > 0) this.poll ??= setInterval(() => this.notice(), pollMs).unref()
@@ -82,10 +86,11 @@ export class EgressKeeper {
   private async look(): Promise<void> {
     if (this.chosen.length === 0) return
     const found = await Promise.all(
-      this.chosen.map(async (egress) => ({ tunnel: egress.tunnel, ...(await membersOf(egress)) })),
+      this.chosen.map(async (service) => ({ tunnel: service.egress.tunnel, ...(await this.members(service)) })),
     )
-    const mount = await cgroupMount()
     const cgroups = found.flatMap((each) => each.cgroups)
+    // Users can be told apart without.
+    const mount = cgroups.length > 0 ? await cgroupMount() : { path: '', prefix: '' }
     const numbers = new Map<string, bigint>()
     for (const path of cgroups) {
       const info = await stat(`${mount.path}/${path}`, { bigint: true }).catch(() => null)
@@ -99,10 +104,20 @@ export class EgressKeeper {
       this.loaded = key
       this.log('egress chosen', {
         cgroups: [...numbers.keys()],
+        users: found.flatMap((each) => each.uids),
         sources: found.flatMap((each) => [...each.sources4, ...each.sources6]),
       })
     }
     await this.watch(cgroups.map((path) => `${mount.path}/${path}`))
+  }
+
+  private async members(service: ServiceSpec & { egress: Egress }): Promise<Members> {
+    if (!service.egress.listeners) return membersOf(service.egress)
+    const { cgroups, uids, shared } = await this.listening.choose(service)
+    if (shared !== undefined && shared !== this.shared.get(service.name))
+      this.log('egress is not kept of some', { service: service.name, cause: shared })
+    this.shared.set(service.name, shared ?? '')
+    return { ...nobody, cgroups, uids }
   }
 
   /** The directories in which the cgroups come and go; of one that isn't there, the nearest that is. */
@@ -154,6 +169,10 @@ export function setsText(
     fill(
       names.cgroups,
       own.flatMap(({ cgroups }) => cgroups.flatMap((path) => known(path) ?? [])).map((path) => `"${path}"`),
+    )
+    fill(
+      names.uids,
+      own.flatMap(({ uids }) => uids),
     )
     fill(
       names.sources4,

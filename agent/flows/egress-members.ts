@@ -10,11 +10,13 @@ import { containerTool, runCommand } from '../lifecycle.js'
 export interface Members {
   /** Below the mount of cgroup2, without a slash at either end; need not be there yet. */
   cgroups: string[]
+  /** Numbers of users. */
+  uids: string[]
   sources4: string[]
   sources6: string[]
 }
 
-export const nobody: Members = { cgroups: [], sources4: [], sources6: [] }
+export const nobody: Members = { cgroups: [], uids: [], sources4: [], sources6: [] }
 
 const askMs = 10_000
 const ask = (argv: readonly string[], label: string) => runCommand(argv, label, { timeoutMs: askMs, environment: {} })

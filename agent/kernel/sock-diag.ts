@@ -29,6 +29,8 @@ const stateNames = new Map<number, TcpSocketState>(
   Object.entries(stateNumbers).map(([name, number]) => [number, name as TcpSocketState]),
 )
 const listenNumber = 10
+/** TCP_CLOSE: of a UDP socket, that it isn't connected. */
+const unconnectedNumber = 7
 
 export interface StatefulSocket extends TcpSocket {
   state: TcpSocketState
@@ -38,6 +40,7 @@ export interface StatefulSocket extends TcpSocket {
 const byFamily = 20
 const destroy = 21
 const protocolTcp = 6
+const protocolUdp = 17
 /** idiag_states: a bit a state. */
 const established = 1 << stateNumbers.established
 const connected = Object.values<number>(stateNumbers).reduce((bits, number) => bits | (1 << number), 0)
@@ -53,6 +56,8 @@ const tcpInfo = { lastDataSent: 44, lastDataReceived: 52, busyTime: 168 } as con
 /** Of struct inet_diag_msg: idiag_family, …, then the same sockid from byte 4. */
 const idOffset = 4
 const idLength = 48
+/** idiag_inode, the last of struct inet_diag_msg. */
+const inodeOffset = 68
 const mappedPrefix = Buffer.from('00000000000000000000ffff', 'hex')
 
 /**
@@ -102,6 +107,24 @@ export async function connectedSockets(): Promise<StatefulSocket[]> {
   return sockets
 }
 
+/** Who waits for clients: a listening TCP socket, or a UDP socket that isn't connected. */
+export interface OpenSocket {
+  protocol: 'tcp' | 'udp'
+  port: number
+  inode: number
+}
+
+export async function listeningSockets(): Promise<OpenSocket[]> {
+  const sockets: OpenSocket[] = []
+  const each =
+    (protocol: OpenSocket['protocol']) =>
+    (payload: Buffer): void =>
+      void sockets.push({ protocol, port: payload.readUInt16BE(idOffset), inode: payload.readUInt32LE(inodeOffset) })
+  await dump(1 << listenNumber, 0, each('tcp'))
+  await dump(1 << unconnectedNumber, 0, each('udp'), 0, protocolUdp)
+  return sockets
+}
+
 /** Ports on which somebody listens, whatever the address. */
 export async function listeningPorts(): Promise<Set<number>> {
   const ports = new Set<number>()
@@ -109,13 +132,19 @@ export async function listeningPorts(): Promise<Set<number>> {
   return ports
 }
 
-async function dump(states: number, localPort: number, each: (payload: Buffer) => void, extensions = 0): Promise<void> {
+async function dump(
+  states: number,
+  localPort: number,
+  each: (payload: Buffer) => void,
+  extensions = 0,
+  protocol = protocolTcp,
+): Promise<void> {
   const netlink = openRaw(netlinkProtocol.sockDiag)
   try {
     for (const family of [4, 6] as const) {
       const request = Buffer.alloc(requestLength)
       request.writeUInt8(addressFamily(family), 0)
-      request.writeUInt8(protocolTcp, 1)
+      request.writeUInt8(protocol, 1)
       request.writeUInt8(extensions, 2)
       request.writeUInt32LE(states, 4)
       request.writeUInt16BE(localPort, 8)

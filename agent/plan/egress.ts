@@ -46,31 +46,33 @@ export function leaveOwn(
 ): string[] {
   return chosenBy(
     tunnels,
-    keptTunnels(services).flatMap((tunnel) =>
-      cgroupLevels.map((level) => `socket cgroupv2 level ${level} @${ownSets(tunnel).cgroups} ${mark(tunnel)}`),
-    ),
+    keptTunnels(services).flatMap((tunnel) => [
+      ...cgroupLevels.map((level) => `socket cgroupv2 level ${level} @${ownSets(tunnel).cgroups} ${mark(tunnel)}`),
+      `meta skuid @${ownSets(tunnel).uids} ${mark(tunnel)}`,
+    ]),
   )
 }
 
 /** A unit in a slice of a slice of a slice of a user's. */
 const cgroupLevels = [1, 2, 3, 4, 5, 6] as const
 
+/** The agent keeps sets of what these have now (agent/flows/egress-keeper.ts). */
+export const isKept = ({ unit, container, listeners }: Egress): boolean =>
+  unit !== undefined || container !== undefined || listeners === true
+
 /** Tunnels into which units and containers of this host open connections. */
 const keptTunnels = (services: readonly ServiceSpec[]): number[] => [
-  ...new Set(
-    services.flatMap(({ egress }) =>
-      egress && (egress.unit !== undefined || egress.container !== undefined) ? [egress.tunnel] : [],
-    ),
-  ),
+  ...new Set(services.flatMap(({ egress }) => (egress && isKept(egress) ? [egress.tunnel] : []))),
 ]
 
 /** Names of the sets that the agent keeps for a tunnel. */
 export const ownSets = (tunnel: number): Record<keyof typeof setTypes, string> => ({
   cgroups: `leaving-cgroups-${tunnel}`,
+  uids: `leaving-uids-${tunnel}`,
   sources4: `leaving4-${tunnel}`,
   sources6: `leaving6-${tunnel}`,
 })
-const setTypes = { cgroups: 'cgroupsv2', sources4: 'ipv4_addr', sources6: 'ipv6_addr' } as const
+const setTypes = { cgroups: 'cgroupsv2', uids: 'uid', sources4: 'ipv4_addr', sources6: 'ipv6_addr' } as const
 
 /** Commands that declare them. */
 export const declareOwnSets = (services: readonly ServiceSpec[]): string[] =>
@@ -95,8 +97,8 @@ function chosenBy(tunnels: readonly TunnelSpec[], chosen: readonly string[]): st
   ]
 }
 
-const isChosen = ({ uid, source, unit, container }: Egress): boolean =>
-  [uid, source, unit, container].some((chooser) => chooser !== undefined)
+const isChosen = ({ uid, source, unit, container, listeners }: Egress): boolean =>
+  [uid, source, unit, container, listeners].some((chooser) => chooser !== undefined)
 
 /** Tunnels whose peers' connections leave here, with the address that they bear by family. */
 function carried(services: readonly ServiceSpec[]): Map<number, Map<Family, Ip>> {

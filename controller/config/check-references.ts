@@ -36,18 +36,9 @@ function checkHosts(draft: Draft, name: string, service: Partial<ServiceEntry>):
 function checkEgress(name: string, service: Partial<ServiceEntry>): Problem[] {
   const { egress, from, to } = service
   // A key that couldn't be read isn't in the draft; the schema tells it.
-  if (
-    'egress' in service &&
-    'egress_from' in service &&
-    (egress === undefined
-      ? service.egress_from !== undefined
-      : service.egress_from === undefined &&
-        !('unit' in service && service.unit) &&
-        !('container' in service && service.container))
-  ) {
-    const [there, missing] = egress === undefined ? ['egress_from', 'egress'] : ['egress', 'egress_from']
-    const text = foundAllowed(`${there} without ${missing}`, 'both or neither')
-    return [problem(['services', name, there], 'key', text)]
+  if ('egress' in service && egress === undefined && service.egress_from !== undefined) {
+    const text = foundAllowed('egress_from without egress', 'both or neither')
+    return [problem(['services', name, 'egress_from'], 'key', text)]
   }
   if (egress === undefined || from === undefined || to === undefined || egress === from || egress === to) return []
   const text = foundAllowed(quote(egress), `${from} or ${to}, the service's own hosts`, {

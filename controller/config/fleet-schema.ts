@@ -254,7 +254,7 @@ const service = mapping(
       .meta({ description: 'Connections that the service opens leave with this host’s address' }),
     egress_from: egressSource.optional().meta({
       description:
-        'Which connections are the service’s own: of a unit or container (default: its own), of a user, or from addresses',
+        'Which connections are the service’s own: of a unit or container, of a user, or from addresses; default: of its unit: or container:, else of whoever listens on its ports',
     }),
     localhost: z
       .boolean({ error: 'true or false' })

@@ -124,12 +124,13 @@ export interface AddressMapping {
   readonly new: Ip
 }
 
-/** Of a user's processes, from a prefix, of a systemd unit, or of a container. */
+/** Of a user's processes, from a prefix, of a systemd unit, of a container, or of whoever listens on its ports. */
 export type EgressSource =
   | { readonly kind: 'uid'; readonly uid: string }
   | { readonly kind: 'source'; readonly source: string }
   | { readonly kind: 'unit'; readonly unit: string }
   | { readonly kind: 'container'; readonly container: string }
+  | { readonly kind: 'listeners'; readonly listeners: true }
 
 export type Lifecycle =
   | { readonly kind: 'unit'; readonly unit: string }

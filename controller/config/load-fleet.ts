@@ -166,11 +166,11 @@ function serviceOf(name: Name, entry: ServiceEntry): Service {
   }
 }
 
-/** What a unit or a container opens is the service's own. */
+/** What a unit or a container opens is the service's own; else what those open who listen on its ports. */
 function ownProcesses({ egress, unit, container }: ServiceEntry): EgressSource | undefined {
   if (egress === undefined) return undefined
   if (unit !== undefined) return { kind: 'unit', unit }
-  return container === undefined ? undefined : { kind: 'container', container }
+  return container === undefined ? { kind: 'listeners', listeners: true } : { kind: 'container', container }
 }
 
 function lifecycleOf({ unit, container, compose, run }: ServiceEntry): Lifecycle | undefined {

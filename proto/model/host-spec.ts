@@ -123,7 +123,7 @@ export const containerPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/
 
 /**
  * Connections that the service opens leave with the other host's address. On the host where it runs there is
- * one of `uid`, `source`, `unit` and `container`; on the other one none.
+ * one of `uid`, `source`, `unit`, `container` and `listeners`; on the other one none.
  */
 export interface Egress {
   tunnel: number
@@ -135,6 +135,8 @@ export interface Egress {
   unit?: string
   /** A container's name or id: by its addresses, or its cgroup where it has no network of its own. */
   container?: string
+  /** Whoever listens on the service's ports: by the cgroup of their unit, or by their users. */
+  listeners?: true
 }
 
 /** Which clients the new host answers already, by whichever address they come. */

@@ -128,6 +128,7 @@ const cases: Record<string, RulesetInput> = {
       [
         service('mail', [serve(['tcp', 25], new4)], { ...moved, egress: { tunnel: 1, unit: 'postfix.service' } }),
         service('web', [serve(['tcp', 80], new4)], { ...moved, egress: { tunnel: 1, container: 'web' } }),
+        service('dns', [serve(['udp', 53], new4)], { ...moved, egress: { tunnel: 1, listeners: true } }),
       ],
     ),
   ),

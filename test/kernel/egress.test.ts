@@ -1,7 +1,9 @@
 /** A unit is told apart by its cgroup, and still when it has restarted and its cgroup is another one. */
-import { execFileSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { checkEgress } from '../../agent/flows/check-egress.js'
 import { EgressKeeper } from '../../agent/flows/egress-keeper.js'
 import { cgroupMount } from '../../agent/kernel/cgroup-mount.js'
 import { loadText, readCounter } from '../../agent/kernel/nft.js'
@@ -22,6 +24,7 @@ else
     const keeper = new EgressKeeper(() => {})
     let directory: string
     const failures: string[] = []
+    const children: ChildProcess[] = []
 
     const begin = (): void => {
       mkdirSync(`${directory}/mail.service`)
@@ -56,7 +59,9 @@ else
       const properties = `Id=mail.service\nSlice=${slice}.slice\nControlGroup=`
       writeFileSync('/usr/local/sbin/systemctl', `#!/bin/sh\ncat <<'END'\n${properties}\nEND\n`, { mode: 0o755 })
       execFileSync('ip', ['route', 'add', '198.18.0.0/15', 'dev', 'lo'])
-      const rules = leaveOwn(services, [], () => 'counter name "chosen"').filter((rule) => rule.startsWith('socket '))
+      const rules = leaveOwn(services, [], () => 'counter name "chosen"').filter((rule) =>
+        /^(socket|meta skuid) /.test(rule),
+      )
       await loadText(
         '/run/fleetmove',
         [
@@ -72,6 +77,7 @@ else
     })
     afterAll(async () => {
       keeper.close()
+      for (const child of children) child.kill('SIGKILL')
       for (const each of readdirSync(directory, { withFileTypes: true }))
         if (each.isDirectory()) rmdirSync(`${directory}/${each.name}`)
       rmdirSync(directory)
@@ -98,6 +104,76 @@ else
       keeper.renew()
       await until('mail.service')
       await stop()
+    })
+
+    describe('whoever listens', () => {
+      const port = 7025
+      const listening = [
+        {
+          name: 'mail',
+          routes: [{ protocol: 'tcp', ports: { from: port, to: port }, action: { kind: 'serve', port: 0 } }],
+          egress: { tunnel: 1, listeners: true },
+        },
+      ]
+      const follow = (): Promise<void> => keeper.follow({ services: listening } as unknown as HostSpec)
+      /** @returns when it listens */
+      const listen = async (command: string): Promise<ChildProcess> => {
+        const child = spawn('bash', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'] })
+        children.push(child)
+        await once(child.stdout, 'data')
+        return child
+      }
+      const server = `perl -MIO::Socket::INET -e '$| = 1; $< = $> = $ARGV[0]; my $s = IO::Socket::INET->new(LocalPort => ${port}, Listen => 5, ReuseAddr => 1) or die $!; print "listens"; sleep 300'`
+      const asUser = async (uid: number): Promise<boolean> => {
+        const before = await readCounter('chosen')
+        execFileSync('setpriv', [
+          '--reuid',
+          String(uid),
+          '--clear-groups',
+          '--',
+          'bash',
+          '-c',
+          'echo x >/dev/udp/198.18.0.1/9',
+        ])
+        return (await readCounter('chosen')) > before
+      }
+      const end = async (child: ChildProcess): Promise<void> => {
+        const ended = once(child, 'exit')
+        child.kill()
+        await ended
+      }
+
+      test('by its unit, and by no other; after its end the set is empty again', async () => {
+        const child = await listen(`echo $$ >${directory}/other.service/cgroup.procs; exec ${server} 0`)
+        await follow()
+        expect(await chosen('other.service')).toBe(true)
+        expect(await chosen('')).toBe(false)
+        await end(child)
+        await follow()
+        expect(await chosen('other.service')).toBe(false)
+      })
+
+      test('without a unit by its user', async () => {
+        const child = await listen(`echo $$ >${directory}/../cgroup.procs; exec ${server} 65534`)
+        await follow()
+        expect(await asUser(65534)).toBe(true)
+        expect(await asUser(65533)).toBe(false)
+        expect(await asUser(0)).toBe(false)
+        await end(child)
+      })
+
+      test('root without a unit is refused before anything changes', async () => {
+        const child = await listen(`echo $$ >${directory}/../cgroup.procs; exec ${server} 0`)
+        await expect(checkEgress({ services: listening } as unknown as HostSpec)).rejects.toMatchObject({
+          code: 'preflight',
+          message: expect.stringMatching(
+            /^what mail opens itself can't be told apart: perl \(process \d+, root\) runs in /,
+          ),
+          hint: expect.stringContaining('egress_from: of mail'),
+        })
+        await end(child)
+        await checkEgress({ services: listening } as unknown as HostSpec)
+      })
     })
 
     test('a host that has nothing to choose any more is let be', async () => {

@@ -48,15 +48,19 @@ test('sets are replaced as a whole, a tunnel each; a cgroup that is not there is
   const found = [
     { ...nobody, tunnel: 1, cgroups: ['system.slice/a.service', 'system.slice/gone.service'] },
     { ...nobody, tunnel: 1, sources4: ['172.18.0.2'] },
+    { ...nobody, tunnel: 1, uids: ['101', '102'] },
     { ...nobody, tunnel: 2, sources6: ['fd00:1::2'] },
   ]
   expect(setsText(found, (path) => (path.includes('gone') ? undefined : `unified/${path}`))).toBe(
     `flush set inet fleetmove leaving-cgroups-1
 add element inet fleetmove leaving-cgroups-1 { "unified/system.slice/a.service" }
+flush set inet fleetmove leaving-uids-1
+add element inet fleetmove leaving-uids-1 { 101, 102 }
 flush set inet fleetmove leaving4-1
 add element inet fleetmove leaving4-1 { 172.18.0.2 }
 flush set inet fleetmove leaving6-1
 flush set inet fleetmove leaving-cgroups-2
+flush set inet fleetmove leaving-uids-2
 flush set inet fleetmove leaving4-2
 flush set inet fleetmove leaving6-2
 add element inet fleetmove leaving6-2 { fd00:1::2 }

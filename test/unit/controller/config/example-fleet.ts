@@ -33,7 +33,6 @@ services:
     run: { stop: "systemctl stop postfix", start: "systemctl start postfix" }
     data: [/var/spool/postfix]
     egress: new
-    egress_from: { uid: postfix }
 vantages:
   probe1: { ssh: ops@198.18.9.9 }
 `

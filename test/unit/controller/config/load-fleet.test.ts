@@ -99,7 +99,7 @@ describe('a sound file', () => {
       health: { kind: 'tcp' },
       data: ['/var/spool/postfix'],
       egress: 'new',
-      egressFrom: { kind: 'uid', uid: 'postfix' },
+      egressFrom: { kind: 'listeners', listeners: true },
     })
   })
 
@@ -582,6 +582,7 @@ describe('egress', () => {
   it.each([
     ['unit: a.service', { kind: 'unit', unit: 'a.service' }],
     ['container: a', { kind: 'container', container: 'a' }],
+    ['run: { start: a, stop: b }', { kind: 'listeners', listeners: true }],
     ['egress_from: { unit: b.service }', { kind: 'unit', unit: 'b.service' }],
     ['egress_from: { container: b }', { kind: 'container', container: 'b' }],
   ])('chosen by %s', (line, egressFrom) => {
@@ -614,9 +615,9 @@ describe('what must fit together', () => {
       ['8:9: services.web.to: found "old", where the service already is, allowed another host than from'],
     ],
     [
-      'egress without its source',
-      small('egress: new'),
-      ['10:5: services.web.egress: found egress without egress_from, allowed both or neither'],
+      'egress_from alone',
+      small('egress_from: { uid: 25 }'),
+      ['10:5: services.web.egress_from: found egress_from without egress, allowed both or neither'],
     ],
     [
       'egress_from with two of them',
