@@ -2,6 +2,7 @@
 import type { Ip } from '../proto/model/address.js'
 import type { FlowEvidence, ProbeResult } from '../proto/model/probe.js'
 import type { RelayResult, RelaySpec } from '../proto/model/relay.js'
+import { patient } from './patience.js'
 import type { Path } from './plan/probe-paths.js'
 import { type OpenRelay, relayVerdict, type Untested } from './plan/relay-verdict.js'
 import type { Verdict } from './plan/verdict.js'
@@ -26,7 +27,8 @@ export interface RelayTest {
 
 export async function proveNoRelay(world: World, test: RelayTest): Promise<Verdict | Untested | OpenRelay> {
   const { prober, path, port } = test
-  const ask = (address: Ip) => prober.relay({ address, port, timeoutMs: dialogueMs, holdMs } satisfies RelaySpec)
+  const times = { timeoutMs: patient(world, dialogueMs), holdMs: patient(world, holdMs) }
+  const ask = (address: Ip) => prober.relay({ address, port, ...times } satisfies RelaySpec)
   const running = ask(path.ingress.public)
   const forwarded = await running.result
   const flow = await flowOf(world, test, forwarded)
@@ -55,7 +57,7 @@ async function flowOf(
     client,
     // Behind a translator the port is another one there.
     clientPort: client === source ? sourcePort : 0,
-    timeoutMs: holdMs - 500,
+    timeoutMs: patient(world, holdMs) - 500,
   })) as FlowEvidence
   return judge({ outcome: 'answered', source, sourcePort, bytes: 0, connectMs: 1, detail }, flow)
 }

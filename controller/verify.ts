@@ -15,6 +15,7 @@ import type { Wanted } from './change.js'
 import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { journal } from './journal.js'
+import { patient } from './patience.js'
 import { type Path, pathsOf, triedListeners } from './plan/probe-paths.js'
 import type { OpenRelay, Untested } from './plan/relay-verdict.js'
 import { type Verdict, type VerdictInput, verdict } from './plan/verdict.js'
@@ -285,9 +286,9 @@ async function proveListener(
     port,
     token: randomBytes(16),
     bytes: 0,
-    timeoutMs: probeMs,
+    timeoutMs: patient(world, probeMs),
     connectOnly: true,
-    holdMs,
+    holdMs: patient(world, holdMs),
   })
   const connected = await connection.connected
   const client = (straight.receipt?.source ?? connected?.source) as Ip | '' | undefined
@@ -303,7 +304,7 @@ async function proveListener(
           port: seenPort,
           client,
           clientPort: translated ? 0 : connected.sourcePort,
-          timeoutMs: holdMs - 500,
+          timeoutMs: patient(world, holdMs) - 500,
         })) as FlowEvidence)
   connection.close()
   return { reply: await connection.result, flow }
@@ -315,8 +316,13 @@ class Witnesses {
   private readonly running: Running[] = []
   private readonly unused = new Map<Name, Buffer[]>()
 
+  private constructor(
+    private readonly probeMs: number,
+    private readonly receiptMs: number,
+  ) {}
+
   static async open(world: World, paths: readonly Path[], probers: number): Promise<Witnesses> {
-    const witnesses = new Witnesses()
+    const witnesses = new Witnesses(patient(world, probeMs), patient(world, receiptMs))
     const hosts = new Set(paths.map((path) => path.active.host))
     await inParallel(hosts, async (host) => {
       const own = paths.filter((path) => path.active.host === host)
@@ -341,9 +347,9 @@ class Witnesses {
   ): Promise<Sent> {
     const token = this.unused.get(host)?.pop()
     if (!token) throw new Error(`no token left for ${host}`)
-    const reply = await prober.send({ ...to, token, timeoutMs: probeMs, connectOnly: false, holdMs: 0 })
+    const reply = await prober.send({ ...to, token, timeoutMs: this.probeMs, connectOnly: false, holdMs: 0 })
     const key = token.toString('hex')
-    const deadline = performance.now() + receiptMs
+    const deadline = performance.now() + this.receiptMs
     while (reply.outcome === 'answered' && !this.receipts.has(key) && performance.now() < deadline) await delay(5)
     return { reply, receipt: this.receipts.get(key) }
   }

@@ -40,6 +40,8 @@ export interface HostLease {
 
 export interface Agent {
   readonly host: Name
+  /** How many times longer than usual things may take there: 1 or more (ConnectTimeout in ~/.ssh/config). */
+  readonly slowness: number
   hello(): Promise<AgentState>
   identity(kind: 'wireguard' | 'openvpn'): Promise<string>
   /** Resolves when the reflector listens. */

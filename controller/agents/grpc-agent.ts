@@ -109,6 +109,7 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
 
   return {
     host,
+    slowness: channel.slowness,
     hello: async () => {
       const reply = await ask(AgentService.hello, {})
       return {
