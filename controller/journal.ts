@@ -12,8 +12,17 @@ import type { Side } from './plan/dns-verdict.js'
 
 export type JournalEvent =
   | { type: 'stage'; service: Name; stage: Stage }
-  /** Addresses from which fleetmove itself probed: no client's arrivals. */
-  | { type: 'proof'; service: Name; ok: boolean; preserved: number; total: number; probers: string[] }
+  /** Addresses from which fleetmove itself probed, and for how long until this was noted: no client's arrivals. */
+  | {
+      type: 'proof'
+      service: Name
+      ok: boolean
+      preserved: number
+      total: number
+      probers: string[]
+      /** Absent in entries of versions before this one. */
+      tookMs?: number
+    }
   | { type: 'switch'; service: Name; to: Name; ms: number }
   /** A look at a record's own servers. `owner` has no aliases in it. */
   | { type: 'dns'; owner: string; record: 'A' | 'AAAA'; side: Side; ttlSeconds: number }

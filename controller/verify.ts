@@ -84,6 +84,7 @@ export async function verifyServices(
   services: readonly Service[],
   { states, pairs }: Wanted,
 ): Promise<Verification> {
+  const begun = performance.now()
   const end = world.progress.begin(services.map((service) => service.name).join(' '), 'verify')
   try {
     const paths = services.flatMap((service) =>
@@ -101,7 +102,7 @@ export async function verifyServices(
       const proofs = (
         await inParallel(jobs, ({ prober, path }) => provePath(world, witnesses, prober, path), atOnce)
       ).flat()
-      await remember(world, services, proofs)
+      await remember(world, services, proofs, Math.ceil(performance.now() - begun))
       const bad = proofs.filter((proof) => isFailure(proof.verdict)).length
       end(bad === 0 ? `${proofs.length} proofs` : `failed: ${bad} of ${proofs.length} proofs`)
       return { proofs }
@@ -365,7 +366,12 @@ function recordedProof({ verdict, receipt, service: _service, ...proof }: Proof)
   return { ...proof, ...verdict, receipt: { source, sourcePort, destination, destinationPort, bytes } }
 }
 
-async function remember(world: World, services: readonly Service[], proofs: readonly Proof[]): Promise<void> {
+async function remember(
+  world: World,
+  services: readonly Service[],
+  proofs: readonly Proof[],
+  tookMs: number,
+): Promise<void> {
   for (const service of services) {
     const own = proofs.filter((proof) => proof.service === service.name)
     const preserved = own.filter((proof) => proof.verdict.kind === 'preserved').length
@@ -377,6 +383,7 @@ async function remember(world: World, services: readonly Service[], proofs: read
       preserved,
       total: own.length,
       probers: sources,
+      tookMs,
     })
     world.record.add({ type: 'proofs', service: service.name, proofs: own.map(recordedProof) })
   }
