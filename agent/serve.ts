@@ -20,6 +20,7 @@ import { openConntrack } from './kernel/conntrack.js'
 import { countEntries, mostEntries } from './kernel/conntrack-size.js'
 import { linuxKernel } from './kernel/linux.js'
 import { switchedForMs, switchSet } from './kernel/switch-set.js'
+import { keepToolShell } from './kernel/tool.js'
 import { Ledger } from './ledger.js'
 import { HostLock } from './lock.js'
 import { guarded } from './lock-service.js'
@@ -49,6 +50,7 @@ export async function serve(): Promise<number> {
   const leaveWatchdog = feedWatchdog()
   await mkdir(paths.run, { recursive: true, mode: 0o700 })
   await mkdir(paths.state, { recursive: true, mode: 0o700 })
+  keepToolShell(paths.run)
   let notice = (): void => {}
   // OpenVPN and redirects go without a word of the kernel's.
   const kernel = linuxKernel({ onProcessEnd: () => notice() })

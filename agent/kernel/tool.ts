@@ -1,5 +1,6 @@
 /** The few programs of the host that this layer runs (nft, wg, ip): no shell, output bounded, messages in English. */
 import { execFile } from 'node:child_process'
+import { ToolShell } from './tool-shell.js'
 
 /** Debian's packages, whose names most distributions share. */
 const packages: { readonly [tool: string]: string } = { nft: 'nftables', wg: 'wireguard-tools', ip: 'iproute2' }
@@ -36,14 +37,31 @@ const timeout = 30_000
 /** A ruleset of 10,000 rules lists as about 4 MB of JSON. */
 const largestOutput = 64 * 1024 * 1024
 
+const environment = { PATH: toolPath, LC_ALL: 'C' }
+let shell: ToolShell | undefined
+
+/** From now on a shell starts the programs: for a process that lives long. @param directory in memory, for its files */
+export function keepToolShell(directory: string): void {
+  shell = new ToolShell({ directory, environment, largestOutput })
+}
+
 /**
  * @returns what the program wrote to stdout
  * @throws ToolMissing, ToolFailed
  */
-export function runTool(tool: string, args: readonly string[]): Promise<string> {
+export async function runTool(tool: string, args: readonly string[]): Promise<string> {
+  if (!shell) return runDirectly(tool, args)
+  const { status, stdout, stderr } = await shell.run([tool, ...args], timeout).catch((error: Error) => {
+    throw new ToolFailed(tool, error.message, '')
+  })
+  if (status === 0) return stdout
+  if (status === 127) throw new ToolMissing(tool)
+  throw new ToolFailed(tool, stderr, status > 128 ? `signal ${status - 128}` : `status ${status}`)
+}
+
+function runDirectly(tool: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    const env = { PATH: toolPath, LC_ALL: 'C' }
-    execFile(tool, args, { env, timeout, maxBuffer: largestOutput }, (error, stdout, stderr) => {
+    execFile(tool, args, { env: environment, timeout, maxBuffer: largestOutput }, (error, stdout, stderr) => {
       if (!error) resolve(stdout)
       else if (error.code === 'ENOENT') reject(new ToolMissing(tool))
       else reject(new ToolFailed(tool, stderr, error.signal ?? `status ${error.code}`))

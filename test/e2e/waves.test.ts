@@ -78,7 +78,7 @@ withRoot('waves', () => {
 
   test('recreate: a start that fails on the new host: it runs on the old one again, exit 3, and nobody was refused', async () => {
     await practice.shell('new1', 'touch /run/broken')
-    const load = await practice.load('client1', { targets: [old4, new4, old6, new6], perSecond: 20 })
+    const load = await practice.load('client1', { targets: [old4, new4, old6, new6], perSecond: 20, patience: 4 })
     const { stderr } = await practice.expect('advance app', 3)
     expect(stderr).toMatch(/app stays on old1: start of app failed/)
     const reports = await load.stop()
@@ -92,7 +92,7 @@ withRoot('waves', () => {
     const { app } = fleet.services
     await practice.fleet({ ...fleet, services: { ...fleet.services, app: { ...app, hold: '8s' } } })
     await practice.shell('new1', 'rm /run/broken && touch /run/deaf')
-    const load = await practice.load('client1', { targets: [old4, new4, old6, new6], perSecond: 20 })
+    const load = await practice.load('client1', { targets: [old4, new4, old6, new6], perSecond: 20, patience: 4 })
     const { stderr } = await practice.expect('advance app', 3)
     const waited = /app stays on old1: app isn't healthy within ([\d.]+) s/.exec(stderr)?.[1]
     expect(Number(waited)).toBeLessThan(8)
@@ -106,7 +106,7 @@ withRoot('waves', () => {
 
   test('recreate: one that has written before it failed is not run without that; rollback brings it home', async () => {
     await practice.shell('new1', 'touch /run/writes')
-    const load = await practice.load('client1', { targets: [old4, new6], perSecond: 20 })
+    const load = await practice.load('client1', { targets: [old4, new6], perSecond: 20, patience: 4 })
     const { stderr } = await practice.expect('advance app', 1)
     expect(stderr).toContain('app has written data on new1 since the copy (1 entry, e.g. orders in /srv/app)')
     // It answers nowhere now.
@@ -121,7 +121,7 @@ withRoot('waves', () => {
 
   test('recreate: there, and back with what was written meanwhile', async () => {
     await practice.shell('new1', 'rm /run/broken /run/writes')
-    const load = await practice.load('client1', { targets: [old4, new4, old6, new6], perSecond: 20 })
+    const load = await practice.load('client1', { targets: [old4, new4, old6, new6], perSecond: 20, patience: 4 })
     await practice.must('advance', 'app', '--json')
     expect(await orders('new1')).toBe('first\nearly\n')
     await practice.shell('new1', 'echo second >>/srv/app/orders')
