@@ -1,5 +1,6 @@
 /** The main job over every tunnel, under load: nothing fails, every source address survives, nothing is left. */
 import { answeredBy, complaints } from '../load/client-load.js'
+import { shortened, whenLong } from './long.js'
 import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -45,7 +46,14 @@ async function doesNothing(practice: Practice, words: string): Promise<void> {
 
 const drivers = ['openvpn', 'wireguard-l2', 'wireguard', 'direct', 'auto'] as const
 
-describe.each(drivers)('driver %s', (driver) => {
+// `auto` is wireguard-l2 here, where WireGuard is.
+describe.each(
+  shortened(
+    drivers,
+    drivers.filter((each) => each !== 'wireguard-l2'),
+    'drivers',
+  ),
+)('driver %s', (driver) => {
   withRoot('a whole move', () => {
     let practice: Practice
     beforeAll(async () => {
@@ -133,7 +141,8 @@ withRoot('ways back', () => {
   })
   afterAll(() => practice.end())
 
-  test('down from forwarding', async () => {
+  const long = whenLong(test, 'down, from forwarding and from moved: the kill tests go that way, too')
+  long('down from forwarding', async () => {
     const load = await practice.load('client1', {
       targets: addressesOf('old1'),
       perSecond: 40,
@@ -202,7 +211,7 @@ withRoot('ways back', () => {
     expect(Object.keys(answeredBy(reports)).sort()).toEqual(['new1', 'old1'])
   })
 
-  test('down from moved: back on old without a failure, hosts as they were found', async () => {
+  long('down from moved: back on old without a failure, hosts as they were found', async () => {
     const load = await practice.load('client1', { targets: addressesOf('old1'), perSecond: 40 })
     await practice.expect('advance --all')
     const down = await practice.expect('down')

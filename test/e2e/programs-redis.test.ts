@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { cutOff, leftOf } from './cut-off.js'
+import { whenLong } from './long.js'
 import { type Event, Practice, withRoot } from './practice.js'
 
 jest.setTimeout(900_000)
@@ -40,7 +41,9 @@ interface Report {
   lost: string[]
 }
 
-;(installed ? withRoot : describe.skip)('Redis', () => {
+// PostgreSQL takes the same way.
+const tried = whenLong(withRoot, 'Redis with its data')
+;(installed ? tried : describe.skip)('Redis', () => {
   let practice: Practice
 
   beforeAll(async () => {
