@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { type InitPair, init } from '../../controller/discover/init.js'
+import { fileProblem } from '../../controller/read-file.js'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { askSecret } from '../ask-secret.js'
 import { initSummary } from '../render/init.js'
@@ -17,8 +18,8 @@ export interface InitCommandOptions {
 }
 
 export async function runInit(hosts: string[], options: InitCommandOptions): Promise<void> {
-  const pairs = options.stdin ? pairsOf(await readStdin()) : pairOf(hosts)
   if (options.stdin && hosts.length > 0) throw usage('--stdin reads the hosts, and there are more in the command line')
+  const pairs = options.stdin ? pairsOf(await readStdin()) : pairOf(hosts)
   const toStdout = options.output === '-'
   // Before the hosts are asked, too: nobody wants to wait for a refusal.
   const file = toStdout ? undefined : await open(options.output, flags(options.force), 0o644).catch(refuse(options))
@@ -92,7 +93,7 @@ const refuse =
   (cause: NodeJS.ErrnoException): never => {
     const there = cause.code === 'EEXIST'
     throw new FleetmoveError('usage', {
-      message: there ? `${output} is there already` : `${output} can't be written: ${cause.message}`,
+      message: there ? `${output} is there already` : `${output || 'the file'} can't be written: ${fileProblem(cause)}`,
       hint: there ? 'give --force to replace it, or another name with -o' : 'name another file with -o',
       cause,
     })

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { loadFleet } from '../../controller/config/load-fleet.js'
 import { commandLines, fencedBlocks, linkTargets, wholeFleet } from './markdown.js'
-import { Parser } from './parse-command-line.js'
+import { refusal } from './parse-command-line.js'
 
 const root = join(__dirname, '..', '..')
 const inDocs = readdirSync(join(root, 'docs')).filter((file) => file.endsWith('.md'))
@@ -12,7 +12,7 @@ const files = ['README.md', ...inDocs.map((file) => `docs/${file}`)]
 const text = (file: string): string => readFileSync(join(root, file), 'utf8')
 
 /** What the product's own loader says to a fleet file; undefined: nothing against it. */
-async function refusal(yaml: string): Promise<string | undefined> {
+async function loadRefusal(yaml: string): Promise<string | undefined> {
   const scratch = mkdtempSync(join(tmpdir(), 'documentation-'))
   const file = join(scratch, 'fleet.yaml')
   try {
@@ -41,15 +41,14 @@ it('finds what it is about', () => {
 
 describe('every fleet.yaml loads, and every part of one within a fleet', () => {
   test.each(yamlBlocks.map((block) => [`${block.file}:${block.line}`, block.text]))('%s', async (_where, yaml) => {
-    expect(await refusal(wholeFleet(yaml).yaml)).toBeUndefined()
+    expect(await loadRefusal(wholeFleet(yaml).yaml)).toBeUndefined()
   })
 })
 
 test('every command line is one that fleetmove takes', async () => {
-  const parser = await Parser.ofProduct()
   const refused: string[] = []
   for (const { file, line, words, mention } of lines) {
-    const error = await parser.refusal(words)
+    const error = await refusal(words)
     if (mention && error?.includes('missing required argument')) continue
     if (error !== undefined) refused.push(`${file}:${line}: fleetmove ${words.join(' ')}: ${error}`)
   }
@@ -95,7 +94,7 @@ describe('what is wrong is found', () => {
       /lifecycle/,
     ],
   ])('%s', async (_what, yaml, words) => {
-    expect(await refusal(wholeFleet(yaml).yaml)).toMatch(words)
+    expect(await loadRefusal(wholeFleet(yaml).yaml)).toMatch(words)
   })
 
   test.each([
@@ -107,8 +106,7 @@ describe('what is wrong is found', () => {
     ['```\nmake && node dist/cli/main.js lab up --bogus | cat\n```', /unknown option/],
     ['```\nssh host fleetmove rollback\n```', /missing required argument/],
   ])('%s', async (markdown, words) => {
-    const parser = await Parser.ofProduct()
     const [line] = commandLines(markdown)
-    expect(await parser.refusal(line!.words)).toMatch(words)
+    expect(await refusal(line!.words)).toMatch(words)
   })
 })

@@ -3,26 +3,23 @@ import { type Command, CommanderError } from 'commander'
 import { buildProgram } from '../../cli/program.js'
 import { wholeCommand } from '../../cli/whole-command.js'
 
-export class Parser {
-  private constructor(private readonly lab: () => Promise<Command>) {}
-
-  static async ofProduct(): Promise<Parser> {
-    const found = buildProgram().commands.find((command) => command.name() === 'lab')!
-    return new Parser(() => wholeCommand(found))
-  }
-
-  /** @returns what the parser has against the words behind `fleetmove`; undefined: nothing */
-  async refusal(words: readonly string[]): Promise<string | undefined> {
-    // `lab` takes its words apart by itself.
-    const [program, own] = words[0] === 'lab' ? [await this.lab(), words.slice(1)] : [buildProgram(), words]
-    disarm(program)
-    try {
-      await program.parseAsync([...own], { from: 'user' })
-      return undefined
-    } catch (error) {
-      if (!(error instanceof CommanderError)) throw error
-      return error.exitCode === 0 ? undefined : error.message
-    }
+/** @returns what the parser has against the words behind `fleetmove`; undefined: nothing */
+export async function refusal(words: readonly string[]): Promise<string | undefined> {
+  const program = buildProgram()
+  disarm(program)
+  // `lab` takes its words apart by itself, as the program hands them to it.
+  const lab = program.commands.find((command) => command.name() === 'lab')!
+  lab.action(async () => {
+    const whole = await wholeCommand(lab)
+    disarm(whole)
+    await whole.parseAsync(lab.args, { from: 'user' })
+  })
+  try {
+    await program.parseAsync([...words], { from: 'user' })
+    return undefined
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    return error.exitCode === 0 ? undefined : error.message
   }
 }
 
