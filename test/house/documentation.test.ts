@@ -70,6 +70,32 @@ test('every link within the repository leads somewhere', () => {
   expect(broken).toEqual([])
 })
 
+/** What is the same in every case of a message: without names, numbers and what is left out. */
+const constantParts = (message: string): string[] =>
+  message
+    .split(/…|\b[A-Z]{3,}\b|\b[NM]\b|\d+|["()]/)
+    .map((part) => part.replace(/^[\s;:,|]+|[\s;:,|]+$/g, ''))
+    .filter((part) => part.length > 7)
+
+test('the messages that docs/troubleshooting.md explains are ones that the product has', () => {
+  const tree = ['agent', 'controller', 'cli', 'proto'].flatMap((part) =>
+    readdirSync(join(root, part), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => text(join(part, file))),
+  )
+  const product = tree.join('\n')
+  const guide = text('docs/troubleshooting.md')
+  const italic = [...guide.matchAll(/(?<![*\w])\*([^*\n]+)\*(?!\*)/g)].map(([, words]) => words!)
+  const verdicts = guide.slice(guide.indexOf('| verdict |')).split('\n\n')[0]!
+  const cells = verdicts
+    .split('\n')
+    .slice(2)
+    .map((row) => row.split('|')[1]!)
+  const parts = [...italic, ...cells].flatMap(constantParts)
+  expect(parts.length).toBeGreaterThan(50)
+  expect(parts.filter((part) => !product.includes(part))).toEqual([])
+})
+
 /** As GitHub makes anchors of headings. */
 const headings = (markdown: string): string[] =>
   [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, words]) =>
