@@ -41,6 +41,7 @@ export async function runProgram(argv: readonly string[]): Promise<void> {
 function helpOf(program: Command, words: readonly string[]): string[] {
   const [first, ...command] = words
   if (first !== 'help' || command.length === 0) return [...words]
+  if (command[0] === 'help') return ['--help']
   if (program.commands.some((each) => each.name() === command[0])) return [...command, '--help']
   throw new CommanderError(1, 'commander.unknownCommand', `error: unknown command '${command[0]}'`)
 }

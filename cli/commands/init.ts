@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises'
 import { type InitPair, init } from '../../controller/discover/init.js'
 import { fileProblem } from '../../controller/read-file.js'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { quote } from '../../proto/parse.js'
 import { askSecret } from '../ask-secret.js'
 import { initSummary } from '../render/init.js'
 import { print } from '../render/print.js'
@@ -72,7 +73,7 @@ function pairsOf(text: string): InitPair[] {
     if (words.length === 0) return []
     const [old, after] = words
     if (old === undefined || after === undefined || words.length > 2)
-      throw usage(`line ${i + 1} of standard input: found "${line.trim().slice(0, 80)}", allowed OLD NEW`)
+      throw usage(`line ${i + 1} of standard input: found ${quote(line.trim())}, allowed OLD NEW`)
     return [{ old, new: after }]
   })
   if (pairs.length === 0) throw usage('no pair of hosts came from standard input')

@@ -154,6 +154,9 @@ const alone: readonly Case[] = [
   ['init old', /init needs the SSH destinations of two hosts/, /init OLD NEW/],
   ['init old new more', /init needs the SSH destinations of two hosts/, /init OLD NEW/],
   ['init old new --become root', /init: .*'root' is invalid.*none, sudo/, /init --help/],
+  ['init ops:geheim@old new -o DIRECTORY/f', /^a password stands in an SSH destination$/, /keys and the agent/],
+  ['init old:99999 new -o DIRECTORY/f', /port 99999 is not between 1 and 65535/, /brackets/],
+  ['init same same -o DIRECTORY/f', /same is given as the old host and as the new one/, /init OLD NEW/],
   ['init --stdin old new', /--stdin reads the hosts/, /init --stdin/],
   ['init old new -o DIRECTORY', /directory is there already/, /--force/],
   ['init old new --force -o DIRECTORY', /directory can't be written: it is a directory/, /-o/],
@@ -196,6 +199,7 @@ describe('a command line that is wrong, without a fleet', () => {
   test('help that is asked for is no error', async () => {
     for (const args of [
       ['help'],
+      ['help', 'help'],
       ['help', 'lab'],
       ['help', 'dns', 'switch'],
       ['up', '--help'],
