@@ -3,9 +3,6 @@ import type { Command, CommanderError } from 'commander'
 import { FleetmoveError } from '../proto/model/error.js'
 import { wholeCommand } from './whole-command.js'
 
-/** The parser throws and doesn't print. Commands that are made below it afterwards do the same. */
-export const silent = (command: Command): Command => command.exitOverride().configureOutput({ outputError: () => {} })
-
 /** Help was asked for and printed, or the version; or there was no command, and help was printed in its place. */
 export const isPrinted = ({ code }: CommanderError): boolean =>
   ['commander.help', 'commander.helpDisplayed', 'commander.version'].includes(code)

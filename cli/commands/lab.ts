@@ -1,6 +1,6 @@
 import { Command } from 'commander'
-import { silent } from '../command-errors.js'
 import { addExamples } from '../examples.js'
+import { silent } from '../silent-parser.js'
 
 interface LabOptions {
   name: string
