@@ -125,7 +125,14 @@ export function runCommandOutside(
 }
 
 async function controlUnit(action: LifecycleAction, unit: string, options: CommandOptions): Promise<CommandEnd> {
-  const end = await runCommand(['systemctl', action, '--', unit], `unit-${action}`, options)
+  const [own, parts] = await Promise.all([
+    runCommand(['systemctl', action, '--', unit], `unit-${action}`, options),
+    action === 'stop' ? partsOf(unit, options) : [],
+  ])
+  const end =
+    own.ok && parts.length > 0
+      ? await runCommand(['systemctl', action, '--', ...parts], `parts-${action}`, options)
+      : own
   // `start` succeeds for a service whose main process ends right after: Type=simple.
   if (end.ok) return end
   const journal = await runCommand(
@@ -134,6 +141,17 @@ async function controlUnit(action: LifecycleAction, unit: string, options: Comma
     { ...options, timeoutMs: 5000 },
   )
   return { ...end, output: tail(`${end.output}\n${journal.ok ? journal.output : ''}`.trim()) }
+}
+
+/**
+ * Debian's postfix.service and postgresql.service have no process: those are units that are PartOf= them, and
+ * ordered before, so that the stop of the one in fleet.yaml is over when theirs begins. Asked beside the stop, for
+ * clients may be waiting.
+ */
+async function partsOf(unit: string, options: CommandOptions): Promise<string[]> {
+  const show = ['systemctl', 'show', '--property=ConsistsOf', '--value', '--', unit]
+  const { ok, output } = await runCommand(show, 'unit-parts', options)
+  return ok ? output.split(/\s+/).filter((word) => word !== '') : []
 }
 
 async function controlContainer(

@@ -54,7 +54,7 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
   ],
   explain: [['fleetmove explain 198.51.100.77 web', "that client's way through both hosts, and what stops it"]],
   report: [['fleetmove report -o move.html', 'the record of the move, as one page']],
-  unlock: [['fleetmove unlock 3f9c0a', "ends a dead run's lock; status tells its name"]],
+  unlock: [['fleetmove unlock 3f9c0a5be127', "ends a dead run's lock; status tells its name"]],
   schema: [['fleetmove schema >fleet.schema.json', 'for the YAML language server of your editor']],
   completion: [
     ['eval "$(fleetmove completion bash)"', 'in ~/.bashrc'],

@@ -1,6 +1,7 @@
 /** The command line: words and options only. What a command does is loaded when it is called. */
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, CommanderError } from 'commander'
 import type { Stage } from '../proto/model/host-spec.js'
+import { isPrinted, usageError } from './command-errors.js'
 import type { AdvanceCommandOptions } from './commands/advance.js'
 import type { DnsSwitchCommandOptions } from './commands/dns.js'
 import type { ExplainCommandOptions } from './commands/explain.js'
@@ -8,38 +9,51 @@ import type { WatchCommandOptions } from './commands/watch.js'
 import { addExamples } from './examples.js'
 import { exitCodeOf } from './exit-codes.js'
 import type { GlobalOptions } from './global-options.js'
+import { bearLostOutput } from './render/lost-output.js'
 import { addCompletion, addInit, addMan } from './setup-commands.js'
+import { silent } from './silent-parser.js'
 import { stageList } from './stage-option.js'
+import { numberFrom, timeFrom } from './value-parsers.js'
 import { version } from './version.js'
 
 /** Runs one command line; sets the process's exit code. */
 export async function runProgram(argv: readonly string[]): Promise<void> {
+  bearLostOutput()
   const program = buildProgram()
+  const words = argv.slice(2)
   try {
-    await program.parseAsync(argv)
-  } catch (error) {
-    if (error instanceof CommanderError) {
-      // commander has printed it; help and --version end this way too, with 0.
-      process.exitCode = error.exitCode === 0 ? 0 : 64
+    await program.parseAsync(helpOf(program, words), { from: 'user' })
+  } catch (caught) {
+    if (caught instanceof CommanderError && isPrinted(caught)) {
+      process.exitCode = caught.exitCode === 0 ? 0 : 64
       return
     }
+    const error = caught instanceof CommanderError ? await usageError(caught, program, words) : caught
     const { printError } = await import('./render/error.js')
-    const { json = false, verbose = false } = program.opts<GlobalOptions>()
-    const asked = argv.slice(2)
-    printError(error, { json: json || asked.includes('--json'), verbose: verbose || asked.includes('-v') })
+    // What stands behind -- is another program's.
+    const own = words.includes('--') ? words.slice(0, words.indexOf('--')) : words
+    const verbose = own.some((word) => word === '--verbose' || /^-y*v[yv]*$/.test(word))
+    printError(error, { json: own.includes('--json'), verbose })
     process.exitCode = exitCodeOf(error)
   }
 }
 
+/** `help dns switch` is `dns switch --help`, also for commands that take their words apart themselves. */
+function helpOf(program: Command, words: readonly string[]): string[] {
+  const [first, ...command] = words
+  if (first !== 'help' || command.length === 0) return [...words]
+  if (command[0] === 'help') return ['--help']
+  if (program.commands.some((each) => each.name() === command[0])) return [...command, '--help']
+  throw new CommanderError(1, 'commander.unknownCommand', `error: unknown command '${command[0]}'`)
+}
+
 /** Every command with its words and options. */
 export function buildProgram(): Command {
-  const program = new Command('fleetmove')
+  const program = silent(new Command('fleetmove'))
     .description('moves a fleet of network services to new hosts while the world keeps using them')
     .version(version, '-V, --version')
-    .exitOverride()
     // Else the options of `dns switch` would be taken for those of dns.
     .enablePositionalOptions()
-    .showHelpAfterError('(fleetmove --help lists the commands)')
   program.addHelpText(
     'after',
     '\nA move: fleetmove plan, fleetmove up, change DNS at leisure, fleetmove advance, wait, fleetmove finalize.\nPractise first: fleetmove lab up\n\nExit codes: 0 done, 1 error, 2 changes pending, 3 rolled back, 4 locked, 5 verification failed, 6 waiting on a gate, 64 bad usage.',
@@ -75,8 +89,8 @@ export function buildProgram(): Command {
   common(program, 'watch', 'the same, live: who comes by which address, drains, tunnels')
     .argument('[service...]')
     .option('--stage <stages>', 'only services in these stages, e.g. moving,moved', stageList, [])
-    .option('--interval <time>', 'how often, e.g. 500ms, 1s, 10s', watchInterval, 1000)
-    .option('--count <n>', 'end after so many looks', wholeNumber)
+    .option('--interval <time>', 'how often, e.g. 500ms, 1s, 10s', timeFrom('200ms', '1h'), 1000)
+    .option('--count <n>', 'end after so many looks', numberFrom(1, 1_000_000))
     .action(
       lazily<WatchCommandOptions>(async (names, options) =>
         (await import('./commands/watch.js')).runWatch(names, options),
@@ -90,12 +104,17 @@ export function buildProgram(): Command {
   changing(program, 'advance', 'switch services to their new hosts, one after another')
     .argument('[service...]', 'which; or --wave N, or --all')
     .option('--all', 'every service, in the order of waves', false)
-    .option('--wave <n>', 'the services of one wave', wholeNumber)
+    .option('--wave <n>', 'the services of one wave', numberFrom(1, 1000))
     .option('--gate', 'stop after each wave (exit 6); run again to go on', false)
-    .option('--parallel <n>', 'how many services of a wave move at the same time', wholeNumber, 1)
-    .option('--max-failures <n>', 'go on with the others until more than this many have stayed behind', count, 0)
+    .option('--parallel <n>', 'how many services of a wave move at the same time', numberFrom(1, 1000), 1)
+    .option(
+      '--max-failures <n>',
+      'go on with the others until more than this many have stayed behind',
+      numberFrom(0, 1_000_000),
+      0,
+    )
     .option('--canary <steps>', 'shares of clients in percent, e.g. 5,25,100')
-    .option('--bake <time>', 'how long each step of the canary is watched', duration, 30_000)
+    .option('--bake <time>', 'how long each step of the canary is watched (default: 30s)', timeFrom('0s', '168h'))
     .option('--overwrite-data', 'data: directories on the new host may be replaced, whatever is in them', false)
     .option('--only <prefixes>', 'clients that go first, e.g. 198.18.0.0/16,2001:db8::/32')
     .action(
@@ -123,7 +142,7 @@ export function buildProgram(): Command {
     .argument('<client>', 'ADDRESS, ADDRESS:PORT, or a vantage')
     .argument('<service>')
     .option('--listener <listener>', 'which one of the service, e.g. tcp/443')
-    .option('--wait <time>', "for packets of a client from whose address we can't send", duration, 15_000)
+    .option('--wait <time>', "for packets of a client from whose address we can't send", timeFrom('1s', '1h'), 15_000)
     .action(
       lazily<ExplainCommandOptions>(async (names, options) =>
         (await import('./commands/explain.js')).runExplain(names, options),
@@ -153,7 +172,11 @@ function addDns(program: Command): void {
     .option('--back', 'to the old addresses', false)
     .option('--now', "don't lower the time to live first, and don't wait for it", false)
     .option('--wait', 'wait until the longer time to live has passed, instead of ending with exit 6', false)
-    .option('--ttl <time>', "the record's time to live from now on; default: dns.ttl of fleet.yaml", duration)
+    .option(
+      '--ttl <time>',
+      "the record's time to live from now on; default: dns.ttl of fleet.yaml",
+      timeFrom('1s', '168h'),
+    )
     .action(
       lazily<DnsSwitchCommandOptions>(async (names, options) =>
         (await import('./commands/dns.js')).runDnsSwitch(names, options),
@@ -168,11 +191,13 @@ function addLab(program: Command): void {
     .description('the practice network: up, down, exec, reboot, status')
     .allowUnknownOption()
     .allowExcessArguments()
+    // As they stand: a -- among them belongs to `lab exec`.
+    .passThroughOptions()
     .helpOption(false)
     .argument('[words...]')
     .action(async (_words: string[], _options, command: Command) => {
       const { labCommand } = await import('./commands/lab.js')
-      await labCommand().exitOverride().parseAsync(command.args, { from: 'user' })
+      await labCommand().parseAsync(command.args, { from: 'user' })
     })
 }
 
@@ -198,7 +223,7 @@ function common(program: Command, name: string, description: string): Command {
     .option('-f, --file <path>', 'the fleet', './fleet.yaml')
     .option('--json', 'JSON on stdout: a document, or a line for each event', false)
     .option('-y, --yes', "don't ask", false)
-    .option('--timeout <time>', 'give up after this long, e.g. 10m', duration)
+    .option('--timeout <time>', 'give up after this long, e.g. 10m', timeFrom('1s', '168h'))
     .option('-v, --verbose', 'tell every step', false)
 }
 
@@ -207,37 +232,7 @@ function changing(program: Command, name: string, description: string): Command 
   return common(program, name, description).option(
     '--confirm-timeout <time>',
     'hosts undo alone what is not confirmed in time (default: 60s)',
-    trialTime,
+    // As much as agents take (agent/requests.ts).
+    timeFrom('1s', '1h'),
   )
-}
-
-function wholeNumber(text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text)
-  throw new InvalidArgumentError('a whole number from 1 is needed.')
-}
-
-function count(text: string): number {
-  return text === '0' ? 0 : wholeNumber(text)
-}
-
-const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
-
-function duration(text: string): number {
-  const match = /^(\d{1,9})(ms|s|m|h)$/.exec(text)
-  if (match) return Number(match[1]) * units[match[2]!]!
-  throw new InvalidArgumentError('a time such as 500ms, 30s, 10m or 1h is needed.')
-}
-
-/** As much as agents take (agent/requests.ts). */
-function trialTime(text: string): number {
-  const ms = duration(text)
-  if (ms >= 1000 && ms <= 3_600_000) return ms
-  throw new InvalidArgumentError('a time from 1s to 1h is needed.')
-}
-
-/** Each look costs every host some milliseconds. */
-function watchInterval(text: string): number {
-  const ms = duration(text)
-  if (ms >= 200 && ms <= 3_600_000) return ms
-  throw new InvalidArgumentError('a time from 200ms to 1h is needed.')
 }

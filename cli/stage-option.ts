@@ -8,6 +8,6 @@ export function stageList(text: string): Stage[] {
   return text.split(',').map((each) => {
     const stage = stages.find((known) => known === each)
     if (stage) return stage
-    throw new InvalidArgumentError(`one or more of ${stages.join(', ')} is needed, with commas.`)
+    throw new InvalidArgumentError(`One or more of ${stages.join(', ')} are needed, with commas`)
   })
 }

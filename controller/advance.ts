@@ -2,7 +2,7 @@
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { CanaryPlan } from './canary.js'
-import type { Service } from './config/fleet.js'
+import type { Fleet, Service } from './config/fleet.js'
 import { moveService } from './move.js'
 import type { Moved } from './move-state.js'
 import { inOrder, wavesOf } from './plan/move-order.js'
@@ -29,13 +29,11 @@ export interface AdvanceOptions {
  * @throws FleetmoveError 'rolled-back' for each service that doesn't stay on its new host (those before it
  *   stay moved), 'gate' between waves where that was asked for.
  */
-export function advance(context: Context, options: AdvanceOptions): Promise<Moved[]> {
+export async function advance(context: Context, options: AdvanceOptions): Promise<Moved[]> {
+  const services = selectWave(context.fleet, options)
+  refuseUnable(services, options.canary)
   return withLockedWorld(context, commandOf(options), async (world) => {
-    const services = selectServices(world.fleet, options.services).filter(
-      (service) => options.wave === undefined || service.wave === options.wave,
-    )
     refusePlanned(world, services)
-    refuseUnable(services, options.canary)
     const waves = wavesOf(services)
     const moved: Moved[] = []
     const failures: unknown[] = []
@@ -50,14 +48,27 @@ export function advance(context: Context, options: AdvanceOptions): Promise<Move
   })
 }
 
+/** @throws FleetmoveError 'usage' for a wave in which nothing is */
+function selectWave(fleet: Fleet, { services, wave }: AdvanceOptions): Service[] {
+  const named = selectServices(fleet, services)
+  if (wave === undefined) return named
+  const ofWave = named.filter((service) => service.wave === wave)
+  if (ofWave.length > 0) return ofWave
+  const waves = [...new Set(named.map((service) => service.wave))].sort((a, b) => a - b)
+  throw new FleetmoveError('usage', {
+    message: `the fleet has no service in wave ${wave}`,
+    hint: `its waves are: ${waves.join(', ')}`,
+  })
+}
+
 function commandOf({ services, wave }: AdvanceOptions): string {
   if (wave !== undefined) return `advance --wave ${wave}`
   return `advance ${services.length > 0 ? services.join(' ') : '--all'}`
 }
 
-export function rollback(context: Context, names: readonly string[]): Promise<Moved[]> {
+export async function rollback(context: Context, names: readonly string[]): Promise<Moved[]> {
+  const services = selectServices(context.fleet, names)
   return withLockedWorld(context, `rollback ${names.join(' ')}`, async (world) => {
-    const services = selectServices(world.fleet, names)
     refusePlanned(world, services)
     const back: Moved[] = []
     for (const service of inOrder(services).reverse()) {

@@ -44,10 +44,10 @@ const pollMs = 250
  * was a moment ago; run again, it goes on where it was.
  * @throws FleetmoveError('gate') while longer times to live are still in caches
  */
-export function switchDns(context: Context, options: DnsSwitchOptions): Promise<ChangedRecord[]> {
+export async function switchDns(context: Context, options: DnsSwitchOptions): Promise<ChangedRecord[]> {
+  const services = selectServices(context.fleet, options.services).filter(({ names }) => names.length > 0)
+  if (services.length === 0) throw nameless(context.fleet, options.services)
   return withWorld(context, async (world) => {
-    const services = selectServices(world.fleet, options.services).filter(({ names }) => names.length > 0)
-    if (services.length === 0) throw nameless(world.fleet, options.services)
     if (options.to === 'new') refuseUnforwarded(world, services)
     const ttlSeconds = options.ttlSeconds ?? world.fleet.dns.ttlSeconds
     const changed: ChangedRecord[] = []

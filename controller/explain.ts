@@ -61,18 +61,19 @@ const settleMs = 300
 const longestSettleMs = 3000
 
 /** Sends or awaits packets, and changes nothing but a trace that ends with it. */
-export function explain(context: Context, options: ExplainOptions): Promise<Explanation> {
+export async function explain(context: Context, options: ExplainOptions): Promise<Explanation> {
+  const service = selectServices(context.fleet, [options.service])[0]!
+  const listener = listenerOf(service, options.listener)
+  const named = namedClient(context.fleet, options.client)
   return withWorld(context, async (world) => {
-    const [service] = selectServices(world.fleet, [options.service])
-    const state = world.states.get(service!.name)
-    if (!service || !state || state.stage === 'planned') {
+    const state = world.states.get(service.name)
+    if (!state || state.stage === 'planned') {
       throw new FleetmoveError('gate', {
         message: `nothing is set up yet for ${options.service}`,
         hint: 'run `fleetmove up` first',
       })
     }
-    const listener = listenerOf(service, options.listener)
-    const client = clientOf(world, options.client)
+    const client = clientOf(world, named)
     const ways = pathsOf(world, service).filter(
       (path) => path.protocol === listener.protocol && familyOf(path.ingress.public) === familyOf(client.ip),
     )
@@ -108,25 +109,37 @@ function listenerOf(service: Service, wanted: Listener | undefined): Listener {
   })
 }
 
-function clientOf(world: World, text: string): Client {
-  const probers = probersOf(world)
-  const vantage = world.vantages.get(text as Name)
-  if (vantage) {
-    const ip = sourceOf(addressesOf(vantage), 4) ?? sourceOf(addressesOf(vantage), 6)
-    if (ip !== undefined) return { ip, port: 0, prober: probers.find(({ name }) => name === text) }
-  }
+/** As it was named, before any host is asked. */
+type NamedClient = { readonly vantage: Name } | { readonly ip: Ip; readonly port: number | undefined }
+
+function namedClient(fleet: Fleet, text: string): NamedClient {
+  if (fleet.vantages.has(text as Name)) return { vantage: text as Name }
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) ?? []
   const ip = parseIp(bracketed ?? plain ?? text)
-  if (!ip.ok || Number(port ?? 0) > 65535) {
-    const names = [...world.vantages.keys()].join(', ')
-    throw new FleetmoveError('usage', {
-      message: `${JSON.stringify(text)} is neither an address nor a vantage`,
-      hint: `give ADDRESS, ADDRESS:PORT ([ADDRESS]:PORT for IPv6)${names === '' ? '' : `, or one of ${names}`}`,
+  if (ip.ok && Number(port ?? 1) >= 1 && Number(port ?? 1) <= 65535)
+    return { ip: ip.value, port: port === undefined ? undefined : Number(port) }
+  const names = [...fleet.vantages.keys()].join(', ')
+  throw new FleetmoveError('usage', {
+    message: `${JSON.stringify(text)} is neither an address${port === undefined ? '' : ' with a port'} nor a vantage`,
+    hint: `give ADDRESS, ADDRESS:PORT ([ADDRESS]:PORT for IPv6)${names === '' ? '' : `, or one of ${names}`}`,
+  })
+}
+
+function clientOf(world: World, named: NamedClient): Client {
+  const probers = probersOf(world)
+  if ('vantage' in named) {
+    const addresses = addressesOf(world.vantages.get(named.vantage)!)
+    const ip = sourceOf(addresses, 4) ?? sourceOf(addresses, 6)
+    if (ip !== undefined) return { ip, port: 0, prober: probers.find(({ name }) => name === named.vantage) }
+    throw new FleetmoveError('preflight', {
+      message: `${named.vantage} has no address from which others could be reached`,
+      hint: 'name another vantage, or an address',
+      host: named.vantage,
     })
   }
+  const { ip, port } = named
   // A connection that stands already isn't opened again: only what it sends itself is seen.
-  const prober = port === undefined ? proberAt(world, probers, ip.value) : undefined
-  return { ip: ip.value, port: Number(port ?? 0), prober }
+  return { ip, port: port ?? 0, prober: port === undefined ? proberAt(world, probers, ip) : undefined }
 }
 
 const addressesOf = (site: Site): Ip[] => site.basics.addresses.map(({ address }) => address as Ip)

@@ -58,9 +58,9 @@ export class Stragglers extends Error {
 }
 
 /** @throws FleetmoveError 'gate' while clients still arrive by the old address. */
-export function finalize(context: Context, options: FinalizeOptions): Promise<FinalizeResult> {
+export async function finalize(context: Context, options: FinalizeOptions): Promise<FinalizeResult> {
+  const named = selectServices(context.fleet, options.services)
   return withLockedWorld(context, `finalize ${options.services.join(' ')}`.trim(), async (world) => {
-    const named = selectServices(world.fleet, options.services)
     const services = named.filter((service) => world.states.get(service.name)?.stage !== 'planned')
     refuseUnmoved(world, services)
     refuseHalfMoved(world, services)

@@ -13,8 +13,13 @@ const renewMs = 10_000
 const returnMs = 500
 const returnWithinMs = 10_000
 
+const idBytes = 6
+
+/** Whether it could be the id of a lock at all. */
+export const isLockId = (text: string): boolean => new RegExp(`^[0-9a-f]{${2 * idBytes}}$`).test(text)
+
 export class FleetLock {
-  readonly id = randomBytes(6).toString('hex')
+  readonly id = randomBytes(idBytes).toString('hex')
   private readonly leases = new Map<Name, { agent: Agent; lease: HostLease }>()
   private readonly timer: NodeJS.Timeout
   private released = false

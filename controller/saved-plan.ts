@@ -1,12 +1,17 @@
 /** A plan on disk: `fleetmove plan -o FILE` writes it, `fleetmove up FILE` reads it. */
 import { createHash } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, open, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { z } from 'zod'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { FleetPlan } from './plan/fleet-plan.js'
+import { fileProblem, readAtMost } from './read-file.js'
 
 const format = 'fleetmove plan'
 const version = 1
+/** Thousands of services come to some megabytes; what is above was named by mistake. */
+const largestPlan = 256 * 1024 * 1024
 
 const text = z.record(z.string(), z.string())
 /** What `up FILE` compares; the rest of the file is for readers. */
@@ -40,7 +45,7 @@ export const factsFingerprint = (deciding: Readonly<Record<string, string>>): st
 
 const fileHash = async (path: string): Promise<string> =>
   createHash('sha256')
-    .update(await readFile(path))
+    .update(await readAtMost(path, largestPlan))
     .digest('hex')
 
 /**
@@ -63,8 +68,8 @@ export async function savePlan(plan: FleetPlan, fleetFile: string, path: string)
     ...plan,
     hosts,
   }
-  await writeFile(path, `${JSON.stringify(saved, null, 2)}\n`).catch((cause: Error) => {
-    throw new FleetmoveError('usage', { message: `the plan can't be written: ${cause.message}`, cause })
+  await writeFile(path, `${JSON.stringify(saved, null, 2)}\n`).catch((cause: NodeJS.ErrnoException) => {
+    throw unwritable(path, cause)
   })
 }
 
@@ -72,14 +77,20 @@ export async function savePlan(plan: FleetPlan, fleetFile: string, path: string)
  * @throws FleetmoveError 'usage' where it is no plan of ours, 'conflict' where fleet.yaml is another one by now
  */
 export async function readPlan(path: string, fleetFile: string): Promise<SavedPlan> {
-  const bytes = await readFile(path, 'utf8').catch((cause: Error) => {
-    throw new FleetmoveError('usage', { message: `the plan can't be read: ${cause.message}`, hint: remake, cause })
+  const bytes = await readAtMost(path, largestPlan).catch((cause: NodeJS.ErrnoException) => {
+    throw new FleetmoveError('usage', {
+      message: `the plan ${path} can't be read: ${fileProblem(cause)}`,
+      hint: remake,
+      cause,
+    })
   })
-  const read = savedPlan.safeParse(parsed(bytes))
+  const content = parsed(bytes.toString('utf8'))
+  const read = savedPlan.safeParse(content)
   if (!read.success) {
     const [issue] = read.error.issues
+    const why = isRecord(content) ? `${issue!.path.join('.')}: ${issue!.message}` : 'it holds no JSON object'
     throw new FleetmoveError('usage', {
-      message: `${path} is no plan of this version of fleetmove (${issue!.path.join('.') || 'the file'}: ${issue!.message})`,
+      message: `${path} is no plan of this version of fleetmove: ${why}`,
       hint: remake,
     })
   }
@@ -93,6 +104,32 @@ export async function readPlan(path: string, fleetFile: string): Promise<SavedPl
 }
 
 const remake = 'make it anew: fleetmove plan -o FILE'
+
+const isRecord = (content: unknown): boolean =>
+  typeof content === 'object' && content !== null && !Array.isArray(content)
+
+const unwritable = (path: string, cause: NodeJS.ErrnoException): FleetmoveError =>
+  new FleetmoveError('usage', {
+    message: `the plan can't be written to ${path || 'a file without a name'}: ${fileProblem(cause)}`,
+    hint: 'name another file: fleetmove plan -o FILE',
+    cause,
+  })
+
+/**
+ * Before the hosts are asked: nobody wants to wait for a refusal.
+ * @throws FleetmoveError 'usage' where a plan can't be written to `path`; nothing is written yet
+ */
+export async function refuseUnwritable(path: string): Promise<void> {
+  try {
+    const file = await open(path, constants.O_WRONLY).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOENT' || path === '') throw cause
+    })
+    if (file) await file.close()
+    else await access(dirname(path), constants.W_OK)
+  } catch (cause) {
+    throw unwritable(path, cause as NodeJS.ErrnoException)
+  }
+}
 
 function parsed(text: string): unknown {
   try {

@@ -84,12 +84,13 @@ export function status(
   names: readonly string[],
   stages: readonly Stage[] = [],
 ): Promise<FleetStatus> {
+  const named = selectServices(context.fleet, names)
   return withWorld(context, async (world) => {
     const replies = new Map(
       await inParallel(world.agents.values(), async (agent) => [agent.host, await agent.status(maxArrivals)] as const),
     )
     const entries = await readJournal(world.fleet)
-    const services = selectServices(world.fleet, names).map((service): ServiceLine => {
+    const services = named.map((service): ServiceLine => {
       const { stage, active, paused, canary } = world.states.get(service.name)!
       const forwarder = active === service.from ? service.to : service.from
       const finalized = stage === 'planned' && lastStage(entries, service.name) === 'finalized'

@@ -3,13 +3,20 @@
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import { inParallel } from './in-parallel.js'
+import { isLockId } from './lock.js'
 import { type Context, withWorld } from './world.js'
 
 /**
  * @returns the hosts on which it was held
  * @throws FleetmoveError 'usage' where none holds it, with the locks that are held
  */
-export function unlock(context: Context, id: string): Promise<Name[]> {
+export async function unlock(context: Context, id: string): Promise<Name[]> {
+  if (!isLockId(id)) {
+    throw new FleetmoveError('usage', {
+      message: `${JSON.stringify(id)} can't be a lock's id, which has 12 of 0-9 and a-f`,
+      hint: 'take it from the refusal, or from fleetmove status',
+    })
+  }
   return withWorld(context, async (world) => {
     const replies = await inParallel(world.agents.values(), async (agent) => ({
       host: agent.host,

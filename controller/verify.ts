@@ -59,15 +59,15 @@ const receiptMs = 1000
 /** Each probe is a socket here, and one on each host that it crosses. */
 const atOnce = 16
 
-export function verify(context: Context, names: readonly string[]): Promise<Verification> {
-  const look = () => withWorld(context, (world) => verifyNamed(world, names))
+export async function verify(context: Context, names: readonly string[]): Promise<Verification> {
+  const services = selectServices(context.fleet, names)
+  const look = () => withWorld(context, (world) => verifyNamed(world, services))
   return recorded(context, `verify ${names.join(' ')}`.trim(), look, ({ proofs }) =>
     proofs.some((proof) => isFailure(proof.verdict)) ? 'verify' : 'done',
   )
 }
 
-async function verifyNamed(world: World, names: readonly string[]): Promise<Verification> {
-  const services = selectServices(world.fleet, names)
+async function verifyNamed(world: World, services: readonly Service[]): Promise<Verification> {
   const planned = services.filter((service) => world.states.get(service.name)?.stage === 'planned')
   if (planned.length > 0) {
     throw new FleetmoveError('gate', {

@@ -52,7 +52,12 @@ export function errorFromStatus(error: ServiceError, host: string, call: string)
     }
   }
   if (error.code === status.DEADLINE_EXCEEDED) {
-    return new FleetmoveError('timeout', { message: `the agent didn't answer ${call} in time`, host, cause: error })
+    return new FleetmoveError('timeout', {
+      message: `the agent didn't answer ${call} in time`,
+      hint: 'see with `uptime` whether the host is busy (ConnectTimeout in ~/.ssh/config gives it more time), and run the command again; it goes on where it was',
+      host,
+      cause: error,
+    })
   }
   return new FleetmoveError('unreachable', {
     message: `the agent's connection failed during ${call}: ${error.details || error.message}`,

@@ -23,16 +23,25 @@ const ask = (argv: readonly string[], label: string) => runCommand(argv, label, 
 
 /** A unit or a container that isn't there, or doesn't run, has no members, or those that it will have. */
 export async function membersOf({ unit, container }: Egress): Promise<Members> {
-  if (unit !== undefined) return { ...nobody, cgroups: await unitCgroup(unit) }
+  if (unit !== undefined) return { ...nobody, cgroups: await unitCgroups(unit) }
   if (container !== undefined) return containerMembers(container)
   return nobody
 }
 
-async function unitCgroup(unit: string): Promise<string[]> {
-  const argv = ['systemctl', 'show', '--property=ControlGroup,Slice,Id', '--', unit]
-  const { ok, output } = await ask(argv, 'egress-unit')
-  return ok ? cgroupOfUnit(output) : []
+/** Also of the units that are part of it: Debian's postfix.service has no process of its own. */
+async function unitCgroups(unit: string): Promise<string[]> {
+  const show = ['systemctl', 'show', '--property=ControlGroup,Slice,Id,ConsistsOf', '--']
+  const whole = await ask([...show, unit], 'egress-unit')
+  if (!whole.ok) return []
+  const parts = partsIn(whole.output)
+  const more = parts.length > 0 ? await ask([...show, ...parts], 'egress-unit') : { ok: false, output: '' }
+  // An empty line between two units.
+  return [whole.output, ...(more.ok ? more.output.split('\n\n') : [])].flatMap(cgroupOfUnit)
 }
+
+/** Pure: the units that are PartOf= another one, from what `systemctl show` prints of that. */
+export const partsIn = (properties: string): string[] =>
+  (/^ConsistsOf=(.*)$/m.exec(properties)?.[1] ?? '').split(' ').filter((part) => part !== '')
 
 /** Pure: from what `systemctl show` prints, also for a unit that doesn't run now. */
 export function cgroupOfUnit(properties: string): string[] {

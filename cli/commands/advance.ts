@@ -16,7 +16,8 @@ export interface AdvanceCommandOptions {
   parallel: number
   maxFailures: number
   canary?: string
-  bake: number
+  /** In ms. */
+  bake: number | undefined
   only?: string
   overwriteData: boolean
 }
@@ -37,8 +38,16 @@ export async function runAdvance(names: string[], options: GlobalOptions & Advan
   tell(await withFleet(options, (context) => advance(context, plan)), options, 'Every one of them has moved already.')
 }
 
+const defaultBakeMs = 30_000
+
 function canaryPlan({ canary, bake, only }: AdvanceCommandOptions): CanaryPlan | undefined {
-  if (canary === undefined && only === undefined) return undefined
+  if (canary === undefined && only === undefined) {
+    if (bake === undefined) return undefined
+    throw new FleetmoveError('usage', {
+      message: '--bake is how long each step of a canary is watched, and there is no canary',
+      hint: 'add --canary 5,25,100 or --only PREFIX, or leave --bake away',
+    })
+  }
   const steps = canary === undefined ? [] : parseSteps(canary)
   if (steps === null) {
     throw new FleetmoveError('usage', {
@@ -50,14 +59,20 @@ function canaryPlan({ canary, bake, only }: AdvanceCommandOptions): CanaryPlan |
     .split(',')
     .filter((text) => text !== '')
     .map(parsePrefix)
-  const bad = prefixes.find((prefix) => !prefix.ok)
-  if (bad && !bad.ok) {
+  if (only !== undefined && prefixes.length === 0) {
     throw new FleetmoveError('usage', {
-      message: `--only: found ${bad.found}, allowed: ${bad.allowed}`,
+      message: '--only: found nothing, allowed one prefix or more, with commas',
       hint: 'write e.g. --only 198.18.0.0/16,2001:db8::/32',
     })
   }
-  return { steps, bakeMs: bake, only: prefixes.flatMap((prefix) => (prefix.ok ? [prefix.value] : [])) }
+  const bad = prefixes.find((prefix) => !prefix.ok)
+  if (bad && !bad.ok) {
+    throw new FleetmoveError('usage', {
+      message: `--only: found ${bad.found}, allowed ${bad.allowed}`,
+      hint: 'write e.g. --only 198.18.0.0/16,2001:db8::/32',
+    })
+  }
+  return { steps, bakeMs: bake ?? defaultBakeMs, only: prefixes.flatMap((prefix) => (prefix.ok ? [prefix.value] : [])) }
 }
 
 export async function runRollback(names: string[], options: GlobalOptions): Promise<void> {

@@ -1,5 +1,6 @@
 import { dns } from '../../controller/dns.js'
 import { switchDns } from '../../controller/dns-switch.js'
+import { FleetmoveError } from '../../proto/model/error.js'
 import type { GlobalOptions } from '../global-options.js'
 import { dnsText } from '../render/dns.js'
 import { print } from '../render/print.js'
@@ -22,6 +23,12 @@ export async function runDnsSwitch(
   services: string[],
   { back, now, wait, ttl, ...options }: GlobalOptions & DnsSwitchCommandOptions,
 ): Promise<void> {
+  if (now && wait) {
+    throw new FleetmoveError('usage', {
+      message: "dns switch: --now doesn't wait for the longer time to live, and --wait does",
+      hint: 'give one of the two',
+    })
+  }
   const changed = await withFleet(options, (context) =>
     switchDns(context, {
       services,

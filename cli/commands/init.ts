@@ -1,7 +1,9 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { type InitPair, init } from '../../controller/discover/init.js'
+import { fileProblem } from '../../controller/read-file.js'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { quote } from '../../proto/parse.js'
 import { askSecret } from '../ask-secret.js'
 import { initSummary } from '../render/init.js'
 import { print } from '../render/print.js'
@@ -17,8 +19,8 @@ export interface InitCommandOptions {
 }
 
 export async function runInit(hosts: string[], options: InitCommandOptions): Promise<void> {
-  const pairs = options.stdin ? pairsOf(await readStdin()) : pairOf(hosts)
   if (options.stdin && hosts.length > 0) throw usage('--stdin reads the hosts, and there are more in the command line')
+  const pairs = options.stdin ? pairsOf(await readStdin()) : pairOf(hosts)
   const toStdout = options.output === '-'
   // Before the hosts are asked, too: nobody wants to wait for a refusal.
   const file = toStdout ? undefined : await open(options.output, flags(options.force), 0o644).catch(refuse(options))
@@ -71,7 +73,7 @@ function pairsOf(text: string): InitPair[] {
     if (words.length === 0) return []
     const [old, after] = words
     if (old === undefined || after === undefined || words.length > 2)
-      throw usage(`line ${i + 1} of standard input: found "${line.trim().slice(0, 80)}", allowed OLD NEW`)
+      throw usage(`line ${i + 1} of standard input: found ${quote(line.trim())}, allowed OLD NEW`)
     return [{ old, new: after }]
   })
   if (pairs.length === 0) throw usage('no pair of hosts came from standard input')
@@ -92,7 +94,7 @@ const refuse =
   (cause: NodeJS.ErrnoException): never => {
     const there = cause.code === 'EEXIST'
     throw new FleetmoveError('usage', {
-      message: there ? `${output} is there already` : `${output} can't be written: ${cause.message}`,
+      message: there ? `${output} is there already` : `${output || 'the file'} can't be written: ${fileProblem(cause)}`,
       hint: there ? 'give --force to replace it, or another name with -o' : 'name another file with -o',
       cause,
     })

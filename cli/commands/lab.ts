@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { addExamples } from '../examples.js'
+import { silent } from '../silent-parser.js'
 
 interface LabOptions {
   name: string
@@ -8,7 +9,7 @@ interface LabOptions {
 
 /** `fleetmove lab up|down|exec|reboot|status`: the practice network. */
 export function labCommand(): Command {
-  const lab = new Command('lab').description('the practice network: Linux hosts as namespaces on this machine')
+  const lab = silent(new Command('lab')).description('the practice network: Linux hosts as namespaces on this machine')
   lab.addCommand(
     common('up', 'start it (or find it running): sshd, nginx and an example fleet.yaml').action(
       async (_options, command: Command) => {
@@ -70,7 +71,7 @@ export function labCommand(): Command {
 }
 
 function common(name: string, description: string): Command {
-  return new Command(name)
+  return silent(new Command(name))
     .description(description)
     .option('--name <name>', 'which practice network: several can run side by side', 'lab')
     .option('--json', 'print one JSON document')

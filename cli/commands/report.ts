@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import { fileProblem } from '../../controller/read-file.js'
 import { report } from '../../controller/report.js'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { GlobalOptions } from '../global-options.js'
@@ -15,7 +16,7 @@ export async function runReport(options: GlobalOptions & { output: string }): Pr
     await writeFile(options.output, page)
   } catch (cause) {
     throw new FleetmoveError('usage', {
-      message: `${options.output} can't be written: ${(cause as Error).message}`,
+      message: `${options.output || 'the file'} can't be written: ${fileProblem(cause as NodeJS.ErrnoException)}`,
       hint: 'name another file: fleetmove report -o FILE',
       cause,
     })

@@ -19,6 +19,8 @@ export async function runWatch(services: string[], options: GlobalOptions & Watc
   const end = (): void => ending.abort()
   process.once('SIGINT', end)
   process.once('SIGTERM', end)
+  // Nobody reads any more.
+  process.stdout.once('error', end)
   const { stage, interval, count } = options
   const plan = { services, stages: stage, intervalMs: interval, count, signal: ending.signal }
   try {
@@ -33,6 +35,7 @@ export async function runWatch(services: string[], options: GlobalOptions & Watc
   } finally {
     process.removeListener('SIGINT', end)
     process.removeListener('SIGTERM', end)
+    process.stdout.removeListener('error', end)
   }
   // A connection that is being made to a silent host would keep the process for as long as that takes.
   if (ending.signal.aborted) process.exit(0)

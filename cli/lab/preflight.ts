@@ -30,7 +30,10 @@ const tools: Record<string, string> = {
  */
 export async function labPreflight(): Promise<void> {
   if (process.platform !== 'linux')
-    throw new FleetmoveError('preflight', { message: 'the practice network needs Linux namespaces' })
+    throw new FleetmoveError('preflight', {
+      message: 'the practice network needs Linux namespaces',
+      hint: 'Run it on Linux, for example in a virtual machine',
+    })
   if (process.getuid?.() !== 0)
     throw new FleetmoveError('preflight', {
       message: 'the practice network makes namespaces and mounts, which needs root',

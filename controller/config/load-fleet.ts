@@ -1,7 +1,7 @@
 /** fleet.yaml → Fleet, or everything that is wrong with it at once. */
-import { readFile } from 'node:fs/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { Name } from '../../proto/model/names.js'
+import { fileProblem, readAtMost } from '../read-file.js'
 import { checkAddresses } from './check-addresses.js'
 import { checkListeners } from './check-listeners.js'
 import { checkMovingAddresses } from './check-moving-addresses.js'
@@ -15,6 +15,7 @@ import { type PlacedProblem, readDocument } from './fleet-document.js'
 import { type FleetEntry, fleetEntry, type ServiceEntry } from './fleet-schema.js'
 import { pathText } from './problem.js'
 
+const nameIt = 'name a readable fleet.yaml with -f FILE'
 const initHint = 'have one written: fleetmove init OLD NEW -o fleet.yaml'
 
 /** A fleet of thousands of services is far below; what is above was named by mistake. */
@@ -22,18 +23,19 @@ const largestFile = 4 * 1024 * 1024
 
 /** Reads the file at `path` (UTF-8). Throws FleetmoveError('usage') when it can't be read or isn't sound. */
 export async function loadFleet(path: string): Promise<Fleet> {
-  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
+  if (path === '') throw new FleetmoveError('usage', { message: '--file: found nothing, allowed a path', hint: nameIt })
+  const bytes = await readAtMost(path, largestFile).catch((cause: NodeJS.ErrnoException) => {
     const missing = cause.code === 'ENOENT'
     throw new FleetmoveError('usage', {
-      message: missing ? `${path}: there is no such file` : `${path} can't be read: ${readProblem(cause)}`,
-      hint: missing ? `${initHint}; or name another with -f FILE` : 'name a readable file with -f FILE',
+      message: missing ? `${path}: there is no such file` : `${path} can't be read: ${fileProblem(cause)}`,
+      hint: missing ? `${initHint}; or name another with -f FILE` : nameIt,
       cause,
     })
   })
   if (bytes.length > largestFile) {
     throw new FleetmoveError('usage', {
-      message: `${path} is too large: found ${bytes.length} bytes, allowed ${largestFile}`,
-      hint: 'name the fleet file with -f FILE',
+      message: `${path} is too large: found more than ${largestFile} bytes, and no fleet needs so many`,
+      hint: nameIt,
     })
   }
   return parseFleet(decode(bytes, path), path)
@@ -45,11 +47,6 @@ function decode(bytes: Uint8Array, path: string): string {
   } catch (cause) {
     throw new FleetmoveError('usage', { message: `${path} is not UTF-8 text`, hint: 'save it as UTF-8', cause })
   }
-}
-
-function readProblem({ code, message }: NodeJS.ErrnoException): string {
-  if (code === 'EISDIR') return 'it is a directory'
-  return code === 'EACCES' ? 'permission denied' : message
 }
 
 /**

@@ -19,6 +19,13 @@ const bad = (text: string, why: string): FleetmoveError =>
  * @throws FleetmoveError('usage')
  */
 export const parseSshTarget = (text: string): SshTarget => {
+  // Not repeated: it would stand in logs.
+  if (/^[^@]*:.*@/.test(text)) {
+    throw new FleetmoveError('usage', {
+      message: 'a password stands in an SSH destination',
+      hint: 'write [user@]host[:port] without it: SSH keys and the agent log in',
+    })
+  }
   const at = text.lastIndexOf('@')
   const user = at === -1 ? undefined : text.slice(0, at)
   const rest = text.slice(at + 1)

@@ -40,6 +40,49 @@ const recreate: Scenario = {
   },
 }
 
+/** A wrapper and what is part of it, as Debian's postfix.service and postfix@-.service: only the part takes its time. */
+const parts = `cat >/etc/systemd/system/whole.service <<'END'
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+END
+cat >/etc/systemd/system/whole@.service <<'END'
+[Unit]
+PartOf=whole.service
+Before=whole.service
+[Service]
+ExecStart=/usr/sbin/nginx -g 'daemon off;'
+ExecStop=/bin/sh -c 'sleep 2; date +%%s%%N >/srv/stopped'
+END
+mkdir -p /etc/systemd/system/whole.service.wants
+ln -s /etc/systemd/system/whole@.service /etc/systemd/system/whole.service.wants/whole@-.service
+systemctl daemon-reload`
+
+const unitOfParts: Scenario = {
+  name: 'unit-of-parts',
+  title: 'the stop of a unit is over when that of its parts is: the new side starts after the old one',
+  needs: ['systemd'],
+  async run(world) {
+    for (const host of ['old1', 'new1']) await world.shell(host, parts)
+    await world.shell('old1', 'systemctl start whole && systemctl is-active whole@-')
+    await writeWebFleet(world, {
+      lifecycle: 'unit: whole.service',
+      more: ['strategy: recreate', 'hold: 30s', 'drain: 1s'],
+    })
+    await world.fleetmove('up')
+    await world.fleetmove('advance web')
+    const at = async (host: string, what: string): Promise<number> => Number(await world.shell(host, what))
+    const stopped = await at('old1', 'cat /srv/stopped')
+    const started = await at('new1', 'date -d "$(systemctl show -p ExecMainStartTimestamp --value whole@-)" +%s%N')
+    world.say(`started ${Math.round((started - stopped) / 1e6)} ms after the stop`)
+    if (started + 1e9 < stopped)
+      throw new Error(`started ${(stopped - started) / 1e6} ms before the old one had stopped`)
+    same('nginx on old1', await isWebRunning(world, 'old1'), false)
+    await world.fleetmove('down')
+  },
+}
+
 const canary: Scenario = {
   name: 'canary-rollback',
   title: 'a growing share of clients, then all, then back again, then abandoned: nobody notices',
@@ -122,4 +165,4 @@ const oneToTwo: Scenario = {
   },
 }
 
-export const moves: readonly Scenario[] = [recreate, canary, twoToOne, oneToTwo]
+export const moves: readonly Scenario[] = [recreate, unitOfParts, canary, twoToOne, oneToTwo]

@@ -947,7 +947,7 @@ describe('loadFleet', () => {
     expect(await failure(folder)).toMatchObject({
       code: 'usage',
       message: `${folder} can't be read: it is a directory`,
-      hint: 'name a readable file with -f FILE',
+      hint: 'name a readable fleet.yaml with -f FILE',
     })
   })
 
@@ -960,6 +960,8 @@ describe('loadFleet', () => {
       hint: 'save it as UTF-8',
     })
     await writeFile(path, Buffer.alloc(4 * 1024 * 1024 + 1, 0x20))
-    expect((await failure(path)).message).toBe(`${path} is too large: found 4194305 bytes, allowed 4194304`)
+    expect((await failure(path)).message).toBe(
+      `${path} is too large: found more than 4194304 bytes, and no fleet needs so many`,
+    )
   })
 })
