@@ -10,27 +10,45 @@ interface Claim {
   service: string
   path: Path
   listener: Listener
+  /** Its place among all in fleet.yaml. */
+  order: number
+}
+
+/** By port: to compare each listener with each other takes seconds for some thousands. */
+type TakenPorts = Record<Listener['protocol'], Map<number, Claim>>
+
+/** @returns the first in fleet.yaml that has one of these ports already */
+function take(ports: TakenPorts, claim: Claim): Claim | undefined {
+  const taken = ports[claim.listener.protocol]
+  const { from, to } = claim.listener.ports
+  let clash: Claim | undefined
+  for (let port = from; port <= to; port++) {
+    const other = taken.get(port)
+    if (other === undefined) taken.set(port, claim)
+    else if (clash === undefined || other.order < clash.order) clash = other
+  }
+  return clash
 }
 
 /** On one address each port has one taker: a service, old side or new, or the tunnel. */
 export function checkListeners(draft: Draft): Problem[] {
-  const claims = new Map<Ip, Claim[]>()
+  const ports = new Map<Ip, TakenPorts>()
   const problems: Problem[] = []
+  let order = 0
   for (const [name, service] of draft.services) {
     const addresses = ingressAddresses(draft, service)
     service.listen?.forEach((listener, i) => {
-      const claim: Claim = { service: name, path: ['services', name, 'listen', i], listener }
+      const claim: Claim = { service: name, path: ['services', name, 'listen', i], listener, order: order++ }
       // One problem a listener: the same two meet again on every address that they share.
       let told = false
       for (const address of addresses) {
-        const earlier = claims.get(address) ?? []
-        const clash = earlier.find((other) => overlap(other.listener, listener))
+        const earlier = ports.get(address) ?? { tcp: new Map(), udp: new Map() }
+        ports.set(address, earlier)
+        const clash = take(earlier, claim)
         if (clash !== undefined && !told) {
           problems.push(taken(claim, clash, address))
           told = true
         }
-        earlier.push(claim)
-        claims.set(address, earlier)
       }
       problems.push(...tunnelClash(draft, claim))
     })
