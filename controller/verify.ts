@@ -58,6 +58,8 @@ const holdMs = 3000
 const receiptMs = 1000
 /** Each probe is a socket here, and one on each host that it crosses. */
 const atOnce = 16
+/** Of one path: of a service with a hundred of them each is asked after on the host that answers. */
+const listenersAtOnce = 4
 
 export async function verify(context: Context, names: readonly string[]): Promise<Verification> {
   const services = selectServices(context.fleet, names)
@@ -204,9 +206,10 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
       }),
     )
   }
-  const listeners: Proof[] = []
-  for (const { port, forwardedPort, redirected } of path.listeners) {
-    for (const side of [path.ingress, path.active]) {
+  const tried = path.listeners.flatMap((listener) => [path.ingress, path.active].map((side) => ({ ...listener, side })))
+  const listeners = await inParallel(
+    tried,
+    async ({ port, forwardedPort, redirected, side }): Promise<Proof> => {
       const through = side === path.ingress
       const forwarded = through && !path.direct && !redirected
       const answering = through && redirected ? path.ingress : path.active
@@ -220,19 +223,18 @@ async function provePath(world: World, witnesses: Witnesses, prober: Prober, pat
         straight,
       )
       const spec = { protocol: path.protocol, address: side.public, port, connectOnly: true, bytes: 0 }
-      listeners.push(
-        proof({
-          ingress: side.host,
-          address: side.public,
-          port,
-          what: 'listener',
-          bytes: 0,
-          receipt: undefined,
-          verdict: judge(port, reply, 0, { spec, flow, origin: { name: answering.host } }, forwarded),
-        }),
-      )
-    }
-  }
+      return proof({
+        ingress: side.host,
+        address: side.public,
+        port,
+        what: 'listener',
+        bytes: 0,
+        receipt: undefined,
+        verdict: judge(port, reply, 0, { spec, flow, origin: { name: answering.host } }, forwarded),
+      })
+    },
+    listenersAtOnce,
+  )
   const relays = await inParallel(
     path.listeners.filter(({ port }) => isMailPort(port)),
     async ({ port, forwardedPort }): Promise<Proof> => {
