@@ -200,7 +200,10 @@ function refuseUnforwarded(world: World, services: readonly Service[]): void {
 
 function nameless(fleet: Fleet, asked: readonly string[]): FleetmoveError {
   return new FleetmoveError('usage', {
-    message: `${asked.length > 0 ? asked.join(', ') : 'no service of the fleet'} has no names`,
+    message:
+      asked.length === 0
+        ? 'no service of the fleet has names'
+        : `${asked.join(', ')} ${asked.length === 1 ? 'has' : 'have'} no names`,
     hint: `write names: [www.example.org] under the service in fleet.yaml of ${fleet.name}`,
   })
 }

@@ -13,6 +13,21 @@ export const oldShare = (byOld: number | null, byNew: number | null): number | n
   return all > 0 && byOld !== null && byNew !== null ? byOld / all : null
 }
 
+/** The same over many looks, the newest last: only those count in which both hosts told something. */
+export function oldShareOver(
+  byOld: readonly (number | null)[],
+  byNew: readonly (number | null)[],
+): IngressRates['oldShare'] {
+  let [old, fresh] = [0, 0]
+  for (const [i, ofOld] of byOld.entries()) {
+    const ofNew = byNew[i] ?? null
+    if (ofOld === null || ofNew === null) continue
+    old += ofOld
+    fresh += ofNew
+  }
+  return oldShare(old, fresh)
+}
+
 /** What one host counted within so long a time, by its own address. */
 export interface CountedArrivals {
   recentForwarded: number

@@ -6,7 +6,7 @@ import { type HostState, WatchedHost } from './host-watch.js'
 import { type JournalEntry, lastStage, readJournal } from './journal.js'
 import type { OldestConnection } from './plan/drain-text.js'
 import { pairKey } from './plan/tunnel-pair.js'
-import { oldShare } from './rates.js'
+import { oldShareOver } from './rates.js'
 import { selectServices } from './select-services.js'
 import { lastProof, type ServiceLine } from './status.js'
 import type { Context } from './world.js'
@@ -30,7 +30,7 @@ export interface WatchedService extends Pick<ServiceLine, 'name' | 'from' | 'to'
   /** New connections a second since the last look; null where a host told nothing. */
   byOld: number | null
   byNew: number | null
-  /** The share by the old address within the last minute. */
+  /** The share by the old address within the last minute; null while it isn't known. */
   oldShare: number | null
   /** The same rates over time, the newest last. */
   trend: { byOld: (number | null)[]; byNew: (number | null)[] }
@@ -148,8 +148,6 @@ function lineOf(
   const forwarder = active === from ? to : from
   const known = lastStage(entries, name)
   const finalized = newest === undefined && known === 'finalized'
-  const sum = (values: readonly (number | null)[]): number =>
-    values.slice(-keep).reduce<number>((n, v) => n + (v ?? 0), 0)
   const byOld = trend.byOld.at(-1) ?? null
   const byNew = trend.byNew.at(-1) ?? null
   return {
@@ -160,7 +158,7 @@ function lineOf(
     active: finalized ? to : active,
     byOld,
     byNew,
-    oldShare: oldShare(sum(trend.byOld), sum(trend.byNew)),
+    oldShare: oldShareOver(trend.byOld.slice(-keep), trend.byNew.slice(-keep)),
     trend: { byOld: [...trend.byOld], byNew: [...trend.byNew] },
     established: of(forwarder)?.establishedForwarded ?? 0,
     standing: of(newest?.paused ? active : forwarder)?.standing ?? 0,

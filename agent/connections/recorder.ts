@@ -4,12 +4,15 @@
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { onDestroyed } from '../kernel/conntrack-events.js'
-import { connectionLine, type LoggedListener, listenerFinder, type Timeouts } from './connection-line.js'
+import { connectionLine, type Timeouts } from './connection-line.js'
+import { ListenersFile } from './listeners-file.js'
 import { LogFile } from './log-file.js'
 
 export interface RecorderTask {
+  /** Of the log. */
   path: string
-  listeners: LoggedListener[]
+  /** The file that has them. */
+  listeners: string
 }
 
 const flushMs = 250
@@ -22,17 +25,18 @@ const limits = { bytes: 32 * 1024 * 1024, perSecond: 1000, burst: 5000 }
  */
 export async function recordConnections([argument]: readonly string[]): Promise<number> {
   const task = JSON.parse(argument ?? '') as RecorderTask
-  const find = listenerFinder(task.listeners)
+  const listeners = new ListenersFile(task.listeners)
   const timeouts = await readTimeouts()
   const file = new LogFile(task.path, limits)
   return new Promise((resolve, reject) => {
     const close = onDestroyed((entry) => {
-      const line = connectionLine(entry, find, timeouts, Date.now())
+      const line = connectionLine(entry, listeners.find, timeouts, Date.now())
       if (line) file.add(line)
     }, reject)
     const timer = setInterval(() => {
       try {
         file.flush()
+        listeners.refresh()
       } catch (error) {
         reject(error)
       }

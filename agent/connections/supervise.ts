@@ -4,44 +4,56 @@ import type { HostSpec } from '../../proto/model/host-spec.js'
 import { type BoundProcess, startBound } from '../data/bound-process.js'
 import { paths } from '../plan/own.js'
 import { loggedListeners } from './connection-line.js'
+import { removeListeners, writeListeners } from './listeners-file.js'
 import type { RecorderTask } from './recorder.js'
 
 const restartMs = 1000
+const task: RecorderTask = {
+  path: join(paths.state, 'connections.jsonl'),
+  listeners: join(paths.run, 'connections.json'),
+}
 
 export class ConnectionLog {
   /** Why it doesn't run though it should. */
   problem: string | undefined
-  private task = ''
+  private wanted = ''
   private running: BoundProcess | undefined
   private timer: NodeJS.Timeout | undefined
 
-  /** Nothing happens where the listeners are the same. Resolves when what ran before has ended. */
+  /** A process that runs is told of other listeners, and goes on. Where none are left, resolves when it has ended. */
   async follow(spec: HostSpec | null): Promise<void> {
     const listeners = spec?.log?.connections ? loggedListeners(spec) : []
-    const task: RecorderTask = { path: join(paths.state, 'connections.jsonl'), listeners }
-    const text = listeners.length > 0 ? JSON.stringify(task) : ''
-    if (text === this.task) return
-    this.task = text
-    clearTimeout(this.timer)
+    const text = listeners.length > 0 ? JSON.stringify(listeners) : ''
+    if (text === this.wanted) return
     this.problem = undefined
-    const before = this.running
-    this.running = undefined
-    // The new one listens before the old one ends: a line may come twice, but none is missed.
-    if (text !== '') this.start()
-    await before?.end()
+    if (text === '') {
+      removeListeners(task.listeners)
+      return this.close()
+    }
+    try {
+      writeListeners(task.listeners, listeners)
+    } catch (error) {
+      // Asked for again with the next spec; until then it goes on as it was.
+      this.problem = `the connection log can't be told its listeners: ${(error as Error).message}`
+      return
+    }
+    const begins = this.wanted === ''
+    this.wanted = text
+    if (begins) this.start()
   }
 
   async close(): Promise<void> {
-    this.task = ''
+    this.wanted = ''
     clearTimeout(this.timer)
-    await this.running?.end()
+    const before = this.running
+    this.running = undefined
+    await before?.end()
   }
 
   private start(): void {
-    const { task } = this
     let words = ''
     const running = startBound({
-      argv: [process.execPath, process.argv[1]!, 'connections', task],
+      argv: [process.execPath, process.argv[1]!, 'connections', JSON.stringify(task)],
       directory: '',
       onComplaint: (text) => {
         words = (words + text).slice(-300)

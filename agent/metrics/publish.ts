@@ -57,7 +57,11 @@ export class MetricsPublisher {
     this.server?.closeAllConnections()
     this.server = undefined
     if (target.startsWith('unix:')) await rm(target.slice('unix:'.length), { force: true })
-    else if (target !== '' && (await isOurs(target))) await rm(target, { force: true })
+    else if (target !== '' && (await isOurs(target))) {
+      await rm(target, { force: true })
+      // Of an agent that was killed while it wrote.
+      await rm(`${target}.new`, { force: true })
+    }
   }
 
   private async write(path: string): Promise<void> {

@@ -14,9 +14,9 @@ const touched = ['old1', 'new1', 'client1', 'client2']
  */
 const ofTheService = /^\/run\/nginx\.pid$|^\/var\/log\/nginx\/|^\/var\/lib\/nginx\//
 
-export async function takeSnapshot(lab: Lab): Promise<Snapshot> {
+export async function takeSnapshot(lab: Lab, hosts: readonly string[] = touched): Promise<Snapshot> {
   const taken = await Promise.all(
-    touched.map(async (host) => {
+    hosts.map(async (host) => {
       const state = (await lab.hostState(host)).split('\n').filter((line) => line !== 'nginx')
       const changed = await lab.changedFiles(host)
       const files = changed
@@ -30,7 +30,7 @@ export async function takeSnapshot(lab: Lab): Promise<Snapshot> {
 
 /** Lines that are gone (-) and new (+), with their host. */
 export function differences(before: Snapshot, now: Snapshot): string[] {
-  return touched.flatMap((host) =>
+  return Object.keys(before).flatMap((host) =>
     (['state', 'files'] as const).flatMap((kind) => {
       const [was, is] = [before[host]?.[kind] ?? [], now[host]?.[kind] ?? []]
       return [

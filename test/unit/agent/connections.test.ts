@@ -8,6 +8,7 @@ import {
   loggedListeners,
   timeoutName,
 } from '../../../agent/connections/connection-line.js'
+import { ListenersFile, removeListeners, writeListeners } from '../../../agent/connections/listeners-file.js'
 import { LogFile } from '../../../agent/connections/log-file.js'
 import type { ConntrackEntry } from '../../../agent/kernel/conntrack.js'
 import { exposition } from '../../../agent/metrics/exposition.js'
@@ -116,6 +117,27 @@ describe('files', () => {
     expect(statSync(path).size).toBeLessThanOrEqual(1000)
     expect(statSync(`${path}.1`).size).toBeLessThanOrEqual(1000)
     expect(readFileSync(path, 'utf8')).toContain('{"second":99,"i":9}')
+  })
+
+  test('the process that writes hears of other listeners without a new start, of thousands too', () => {
+    const path = join(directory, 'connections.json')
+    const listeners = (count: number) =>
+      Array.from({ length: count }, (_, i) => ({
+        ...{ service: `site-${i}`, protocol: 'tcp' as const, address: new4, from: 1000 + i, to: 1000 + i },
+      }))
+    writeListeners(path, listeners(1))
+    const file = new ListenersFile(path)
+    file.refresh()
+    expect([file.find('tcp', new4, 1000), file.find('tcp', new4, 4999)]).toEqual(['site-0', undefined])
+    writeListeners(path, listeners(4000))
+    file.refresh()
+    expect([file.find('tcp', new4, 1000), file.find('tcp', new4, 4999)]).toEqual(['site-0', 'site-3999'])
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    removeListeners(path)
+    file.refresh()
+    expect(file.find('tcp', new4, 4999)).toBe('site-3999')
+    removeListeners(path)
+    expect(() => new ListenersFile(path)).toThrow('ENOENT')
   })
 
   const asking = (metrics: string): HostSpec => ({ ...spec([tunnel(1)], []), log: { metrics } })
