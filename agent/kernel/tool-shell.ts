@@ -5,7 +5,7 @@
  * shell's is a tenth of it. It ends with us, as it reads its orders from a pipe, and takes its files along.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 
@@ -69,8 +69,8 @@ export class ToolShell {
     } finally {
       clearTimeout(timer)
       this.waiting.delete(id)
-      this.child?.stdin.write(`rm -f ${quote(file('out'))} ${quote(file('err'))}\n`)
       this.hold()
+      await Promise.all([rm(file('out'), { force: true }), rm(file('err'), { force: true })])
     }
   }
 

@@ -92,7 +92,7 @@ ip addr add ${addresses.new.link}/24 dev eth0; ip addr add fd88::2/64 dev eth0 n
   const state = async (): Promise<string> => (await listed()).replace(/^\tset silent \{\n(?:.*\n)*?\t\}\n/m, '')
   const listed = (): Promise<string> =>
     host.host.sh(
-      'nft -s list ruleset; ip addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; sysctl -a 2>/dev/null | grep "^net.ipv[46].conf"; find /run /var/lib -type f | grep -v agent | sort',
+      'nft -s list ruleset; ip addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; sysctl -a 2>/dev/null | grep "^net.ipv[46].conf"; find /run /var/lib -type f | grep -v -e agent -e ^/run/fleetmove/tools- | sort',
     )
 
   /** @returns the code of the answer; 'open' where it went on until it was cancelled. */
