@@ -1,4 +1,5 @@
 /** A unit goes on to start with the host where its service is, and there alone. The hosts here have a systemctl of their own. */
+import { whenLong } from './long.js'
 import { Practice, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -26,7 +27,9 @@ case "$*" in
 esac
 `
 
-withRoot('a unit that starts with its host', () => {
+// The booted scenarios reboot whole hosts.
+const tried = whenLong(withRoot, 'which units a host starts at boot')
+tried('a unit that starts with its host', () => {
   let practice: Practice
 
   beforeAll(async () => {
