@@ -8,6 +8,17 @@ import { installPackages, installPrograms, root, testPrograms } from './prepare.
 
 const bin = (name) => join(root, 'node_modules', '.bin', name)
 
+/**
+ * End-to-end tests that only FLEETMOVE_LONG=1 runs, so that all the others are done in half an hour on two processors.
+ * Most are single features whose decisions have tests of their own (unit, golden, contract, kernel); the main job,
+ * the switch and the promises stay.
+ */
+const long = [
+  ...['address-move', 'bad-input', 'boot', 'dns', 'explain', 'firewalls', 'forwarding-many', 'forwarding-path'],
+  ...['forwarding-verdict', 'init', 'plan', 'programs-bind', 'programs-postfix', 'programs-redis', 'record'],
+  ...['redirect', 'taken-back', 'udp-switch'],
+]
+
 /** Each with what it needs: a command, or the directories of a jest run. */
 const parts = [
   { name: 'lint', command: [bin('biome'), 'check', '--config-path', '.biome.json', '.'] },
@@ -24,7 +35,7 @@ const parts = [
   { name: 'contract', jest: ['--runInBand'] },
   { name: 'kernel', jest: ['--runInBand'] },
   // Practice networks keep out of each other's way, and mostly wait.
-  { name: 'e2e', jest: ['--maxWorkers=2'] },
+  { name: 'e2e', jest: ['--maxWorkers=2'], leaves: long },
   // On booted hosts; where those can't be, it says why and passes. It counts as one test.
   {
     name: 'scenarios',
@@ -56,7 +67,7 @@ const hasTests = (name) =>
   readdirSync(join(root, 'test', name), { recursive: true }).some((file) => String(file).endsWith('.test.ts'))
 
 /** @returns {Promise<{ passed: number, failed: number, skipped: number }>} */
-async function runJest({ name, jest }) {
+async function runJest({ name, jest, leaves = [] }) {
   if (!hasTests(name)) {
     console.log(`skipped: there is no test in test/${name}`)
     return { passed: 0, failed: 0, skipped: 0 }
@@ -65,6 +76,10 @@ async function runJest({ name, jest }) {
   const output = join(scratch, 'result.json')
   try {
     const args = ['-c', '.jest.config.cjs', '--json', `--outputFile=${output}`, '--testPathPatterns', `/test/${name}/`]
+    if (leaves.length > 0 && !process.env.FLEETMOVE_LONG) {
+      console.log(`skipped, FLEETMOVE_LONG=1 runs them: ${leaves.join(', ')}`)
+      args.push('--testPathIgnorePatterns', '/node_modules/', `/test/${name}/(${leaves.join('|')})\\.test\\.ts$`)
+    }
     // jest's own JSON goes to standard output too; its report to people goes to standard error.
     const status = await run([bin('jest'), ...args, ...jest], { stdio: ['ignore', 'ignore', 'inherit'] })
     const result = existsSync(output) ? JSON.parse(readFileSync(output, 'utf8')) : undefined

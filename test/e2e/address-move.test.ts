@@ -1,6 +1,5 @@
 /** `address: move`: between two hosts of one segment the old address itself goes over, and back, under load. */
 import { answeredBy, complaints } from '../load/client-load.js'
-import { whenLong } from './long.js'
 import { Practice, until, withRoot } from './practice.js'
 
 jest.setTimeout(180_000)
@@ -26,9 +25,7 @@ const fleet = {
   vantages: { client1: { ssh: 'root@198.18.0.11' } },
 }
 
-// Its steps are golden, and a scenario of booted hosts.
-const tried = whenLong(withRoot, 'an address that moves itself')
-tried('an address that moves', () => {
+withRoot('an address that moves', () => {
   let practice: Practice
   beforeAll(async () => {
     practice = await Practice.start('address')

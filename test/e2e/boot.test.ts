@@ -1,5 +1,4 @@
 /** A unit goes on to start with the host where its service is, and there alone. The hosts here have a systemctl of their own. */
-import { whenLong } from './long.js'
 import { Practice, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -27,9 +26,7 @@ case "$*" in
 esac
 `
 
-// The booted scenarios reboot whole hosts.
-const tried = whenLong(withRoot, 'which units a host starts at boot')
-tried('a unit that starts with its host', () => {
+withRoot('a unit that starts with its host', () => {
   let practice: Practice
 
   beforeAll(async () => {

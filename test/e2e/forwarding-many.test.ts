@@ -1,5 +1,4 @@
 /** 2,000 listeners cost a packet no more than one: a look-up in one map. */
-import { whenLong } from './long.js'
 import { Practice, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -32,9 +31,7 @@ http {
 }
 `
 
-// The rules are golden, and `npm run bench -- scale` measures them.
-const tried = whenLong(withRoot, '2,000 listeners')
-tried('2,000 listeners', () => {
+withRoot('2,000 listeners', () => {
   let practice: Practice
 
   beforeAll(async () => {
@@ -59,31 +56,28 @@ tried('2,000 listeners', () => {
     ['one by one', ports.map((port) => `tcp/${port}`)],
     ['as a range', [`tcp/${first}-${last}`]],
   ]
-  test.each(ways)(
-    '%s: the same rules as for a single one, and all of them answer',
-    async (_way, listen) => {
-      await practice.fleet(fleet([`tcp/${first}`]))
-      await practice.must('up')
-      const single = { old: await rules('old1'), new: await rules('new1'), elements: await elements('new1') }
-      await practice.must('down')
+  test.each(ways)('%s: the same rules as for a single one, and all of them answer', async (_way, listen) => {
+    await practice.fleet(fleet([`tcp/${first}`]))
+    await practice.must('up')
+    const single = { old: await rules('old1'), new: await rules('new1'), elements: await elements('new1') }
+    await practice.must('down')
 
-      await practice.fleet(fleet(listen))
-      const up = await practice.must('up')
-      expect(await elements('new1')).toBe(single.elements + ports.length - 1)
-      expect(await rules('new1')).toEqual(single.new)
-      expect(await rules('old1')).toEqual(single.old)
+    await practice.fleet(fleet(listen))
+    const up = await practice.must('up')
+    expect(await elements('new1')).toBe(single.elements + ports.length - 1)
+    expect(await rules('new1')).toEqual(single.new)
+    expect(await rules('old1')).toEqual(single.old)
 
-      const urls = [first, 20_999, last].flatMap((port) =>
-        [old4, new4, `[${old6}]`, `[${new6}]`].map((address) => `http://${address}:${port}/`),
-      )
-      const answers = async (): Promise<string[]> =>
-        [...new Set((await practice.shell('client1', `curl -sS -m 5 ${urls.join(' ')}`)).trim().split('\n'))].sort()
-      const seen = (host: string) => [`${host} 198.18.0.11`, `${host} 2001:db8:c::11`]
-      expect(await answers()).toEqual(seen('old1'))
-      const advance = await practice.must('advance', '--all')
-      expect(await answers()).toEqual(seen('new1'))
-      console.log(`${listen.length} listeners: up ${up.ms.toFixed(0)} ms, advance ${advance.ms.toFixed(0)} ms`)
-      await practice.must('down')
-    },
-  )
+    const urls = [first, 20_999, last].flatMap((port) =>
+      [old4, new4, `[${old6}]`, `[${new6}]`].map((address) => `http://${address}:${port}/`),
+    )
+    const answers = async (): Promise<string[]> =>
+      [...new Set((await practice.shell('client1', `curl -sS -m 5 ${urls.join(' ')}`)).trim().split('\n'))].sort()
+    const seen = (host: string) => [`${host} 198.18.0.11`, `${host} 2001:db8:c::11`]
+    expect(await answers()).toEqual(seen('old1'))
+    const advance = await practice.must('advance', '--all')
+    expect(await answers()).toEqual(seen('new1'))
+    console.log(`${listen.length} listeners: up ${up.ms.toFixed(0)} ms, advance ${advance.ms.toFixed(0)} ms`)
+    await practice.must('down')
+  })
 })

@@ -1,5 +1,4 @@
 /** What verify says of real faults between the client and the service: the kind, the cause, the host's name. */
-import { whenLong } from './long.js'
 import { type Ended, Practice, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -107,8 +106,7 @@ withRoot('verdicts', () => {
     expect(proofs[2]!.verdict.cause).toMatch(/did not answer .*firewall on new1/)
   })
 
-  const variants = whenLong(test, 'more ways to lose what is proved')
-  variants.each([
+  test.each([
     ['to the origin', 'iifname "eth0" oifname "fm1"', /lost on the way/],
     ['back', 'iifname "fm1" oifname "eth0"', /lost on the way back/],
   ])('large packets that are lost on the way %s are told from small ones that pass', async (_way, where, cause) => {

@@ -1,7 +1,6 @@
 /** BIND on both hosts, moved there and back while resolvers ask by UDP and TCP: every question is answered. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { whenLong } from './long.js'
 import { openAgainAndAgain, openingsText } from './openings.js'
 import { Practice, withRoot } from './practice.js'
 
@@ -47,10 +46,7 @@ const tcpQuery = (() => {
   const query = Buffer.concat([Buffer.from([0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]), name])
   return Buffer.concat([Buffer.from([0, query.length]), query]).toString('hex')
 })()
-
-// UDP and TCP flows are moved by other tests, too.
-const tried = whenLong(withRoot, 'BIND under a load of queries')
-;(installed ? tried : describe.skip)('BIND', () => {
+;(installed ? withRoot : describe.skip)('BIND', () => {
   let practice: Practice
 
   beforeAll(async () => {

@@ -2,7 +2,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { cutOff, leftOf } from './cut-off.js'
-import { whenLong } from './long.js'
 import { type Event, Practice, withRoot } from './practice.js'
 
 jest.setTimeout(900_000)
@@ -40,10 +39,7 @@ interface Report {
   failed: { address: string; error: string }[]
   lost: string[]
 }
-
-// PostgreSQL takes the same way.
-const tried = whenLong(withRoot, 'Redis with its data')
-;(installed ? tried : describe.skip)('Redis', () => {
+;(installed ? withRoot : describe.skip)('Redis', () => {
   let practice: Practice
 
   beforeAll(async () => {

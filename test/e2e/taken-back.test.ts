@@ -1,15 +1,12 @@
 /** A switch that is taken back because the tunnel is down: whoever came meanwhile is late, and not refused. */
 import { addresses, fleet } from '../chaos/fleet.js'
 import { complaints } from '../load/client-load.js'
-import { whenLong } from './long.js'
 import { endPractices, type Practice, startPractice, withRoot } from './practice.js'
 
 jest.setTimeout(240_000)
 afterAll(endPractices)
 
-// The gap and the waves go this way, too.
-const tried = whenLong(withRoot, 'openings in the tunnel while the service stops')
-tried('a switch while the tunnel is down', () => {
+withRoot('a switch while the tunnel is down', () => {
   let practice: Practice
   beforeAll(async () => {
     practice = await startPractice(`taken-back-${process.pid}`)
