@@ -1,4 +1,5 @@
 /** Connections that a service opens itself leave with the address of the host that `egress` names, wherever it runs. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Practice, withRoot } from './practice.js'
 
@@ -7,7 +8,8 @@ jest.setTimeout(300_000)
 const [old4, old6] = ['203.0.113.10', '2001:db8:a::10']
 const [new4, new6] = ['198.51.100.10', '2001:db8:b::10']
 const [world4, world6] = ['198.18.0.12', '2001:db8:c::12']
-const ask = `perl ${join(__dirname, 'fixtures/ask.pl')}`
+/** A copy on each host: another user may not be let into the checkout. */
+const ask = 'perl /tmp/ask.pl'
 /** `nobody` of Debian, on every host. */
 const user = '65534'
 
@@ -34,6 +36,8 @@ withRoot('egress', () => {
   beforeAll(async () => {
     practice = await Practice.start('egress')
     await practice.serve('client2', 'world', ['tcp :: 6000', 'udp :: 6000'])
+    const input = readFileSync(join(__dirname, 'fixtures/ask.pl'), 'utf8')
+    for (const host of ['old1', 'new1']) await practice.lab.exec(host, ['tee', '/tmp/ask.pl'], { input })
     for (const host of ['old1', 'new1']) await practice.serve(host, host, ['tcp :: 7001', 'tcp :: 7002'])
     container = await practice.container('new1', ['tcp'], ['perl', Practice.echo, 'inner', 'tcp', '::', '8080'])
     await practice.fleet(fleet)
