@@ -125,6 +125,7 @@ export function runCommandOutside(
 }
 
 async function controlUnit(action: LifecycleAction, unit: string, options: CommandOptions): Promise<CommandEnd> {
+  // At once, for clients may be waiting.
   const [own, parts] = await Promise.all([
     runCommand(['systemctl', action, '--', unit], `unit-${action}`, options),
     action === 'stop' ? partsOf(unit, options) : [],
@@ -144,11 +145,10 @@ async function controlUnit(action: LifecycleAction, unit: string, options: Comma
 }
 
 /**
- * Debian's postfix.service and postgresql.service have no process: those are units that are PartOf= them, and
- * ordered before, so that the stop of the one in fleet.yaml is over when theirs begins. Asked beside the stop, for
- * clients may be waiting.
+ * The units that are PartOf= another one. Debian's postfix.service and postgresql.service have no process: those are
+ * in their parts, which are ordered before, so that the stop of the one in fleet.yaml is over when theirs begins.
  */
-async function partsOf(unit: string, options: CommandOptions): Promise<string[]> {
+export async function partsOf(unit: string, options: CommandOptions): Promise<string[]> {
   const show = ['systemctl', 'show', '--property=ConsistsOf', '--value', '--', unit]
   const { ok, output } = await runCommand(show, 'unit-parts', options)
   return ok ? output.split(/\s+/).filter((word) => word !== '') : []

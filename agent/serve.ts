@@ -11,6 +11,7 @@ import { readOpened } from './flows/arrivals.js'
 import { EgressKeeper } from './flows/egress-keeper.js'
 import { awaitRenumbered, forgetGhosts, forgetMarked } from './flows/forget.js'
 import { forgetClosed } from './flows/forget-closed.js'
+import { ListeningProcesses } from './flows/listening-processes.js'
 import { GappedHost } from './gap/gapped-host.js'
 import { Gaps } from './gap/gaps.js'
 import { History } from './history/history.js'
@@ -57,7 +58,8 @@ export async function serve(): Promise<number> {
   const conntrack = openConntrack()
   const connections = new ConnectionLog()
   const ages = new KnownAges()
-  const egress = new EgressKeeper(log)
+  const listening = new ListeningProcesses()
+  const egress = new EgressKeeper(log, listening)
   const metrics = new MetricsPublisher(async () =>
     host.spec ? exposition(await figures(conntrack, host.spec, ages)) : '',
   )
@@ -128,7 +130,7 @@ export async function serve(): Promise<number> {
     AgentService,
     guarded(
       agentService({
-        ...{ host, gaps, holds, traces },
+        ...{ host, gaps, holds, listening, traces },
         upkeep: { reconciler, watch, lock, history, logs: [connections, metrics], tunnels, room, ages },
         leave: () => leave(),
       }),

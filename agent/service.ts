@@ -22,6 +22,7 @@ import { checkEgress } from './flows/check-egress.js'
 import { drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
 import { forgetMisled } from './flows/forget.js'
+import type { ListeningProcesses } from './flows/listening-processes.js'
 import { outcomes } from './flows/outcomes.js'
 import { purgeUdp } from './flows/purge-udp.js'
 import { resetConnections } from './flows/reset.js'
@@ -56,12 +57,13 @@ export interface ServiceParts {
   upkeep: Upkeep
   gaps: Gaps
   holds: ServiceHolds
+  listening: ListeningProcesses
   traces: Traces
   /** Called when everything has been taken back and the reply is sent: the process may end. */
   leave: () => void
 }
 
-export function agentService({ host, upkeep, gaps, holds, traces, leave }: ServiceParts): AgentServer {
+export function agentService({ host, upkeep, gaps, holds, listening, traces, leave }: ServiceParts): AgentServer {
   const conntrack = openConntrack()
   return {
     hello: unary(async () => ({
@@ -103,7 +105,7 @@ export function agentService({ host, upkeep, gaps, holds, traces, leave }: Servi
     apply: unary(async (request: wire.ApplyRequest) => {
       const within = decode('confirmWithinMs', requests.confirmWithinMs, request.confirmWithinMs)
       const spec = codec.decodeHostSpec(request.spec)
-      await checkEgress(spec)
+      await checkEgress(spec, listening)
       const steps = await host.apply(spec, within)
       return { steps: steps.map(describeStep), changed: steps.length > 0 }
     }),

@@ -1,15 +1,14 @@
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { HostSpec } from '../../proto/model/host-spec.js'
 import { cgroupMount } from '../kernel/cgroup-mount.js'
-import { ListeningProcesses } from './listening-processes.js'
+import type { ListeningProcesses } from './listening-processes.js'
 
 /**
  * Before anything changes: a rule that stands and chooses nobody would be a promise that isn't kept.
  * @throws FleetmoveError 'kernel' without cgroups of version 2; 'preflight' where a service's processes share what
  * they would be known by
  */
-export async function checkEgress({ services }: HostSpec): Promise<void> {
-  const listening = new ListeningProcesses()
+export async function checkEgress({ services }: HostSpec, listening: ListeningProcesses): Promise<void> {
   for (const service of services) {
     const { unit, listeners } = service.egress ?? {}
     if (unit !== undefined) await cgroupMount()

@@ -11,7 +11,7 @@ import { loadText } from '../kernel/nft.js'
 import { isKept, ownSets } from '../plan/egress.js'
 import { paths, table } from '../plan/own.js'
 import { type Members, membersOf, nobody } from './egress-members.js'
-import { ListeningProcesses } from './listening-processes.js'
+import type { ListeningProcesses } from './listening-processes.js'
 
 /** Changes come in bursts. */
 const settleMs = 20
@@ -22,7 +22,6 @@ type Log = (message: string, detail?: Record<string, unknown>) => void
 
 export class EgressKeeper {
   private chosen: (ServiceSpec & { egress: Egress })[] = []
-  private readonly listening = new ListeningProcesses()
   /** What was loaded last; a cgroup with its number. */
   private loaded = ''
   private watched = new Map<string, FSWatcher>()
@@ -33,7 +32,10 @@ export class EgressKeeper {
   /** By service, what was told last. */
   private readonly shared = new Map<string, string>()
 
-  constructor(private readonly log: Log) {}
+  constructor(
+    private readonly log: Log,
+    private readonly listening: ListeningProcesses,
+  ) {}
 
   /** The spec that stands from now on, in a table that may be new. Resolves when the sets are as they must be. */
   follow(spec: HostSpec | null): Promise<void> {

@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Egress } from '../../proto/model/host-spec.js'
 import { parseIp } from '../../proto/parse.js'
-import { containerTool, runCommand } from '../lifecycle.js'
+import { containerTool, partsOf, runCommand } from '../lifecycle.js'
 
 export interface Members {
   /** Below the mount of cgroup2, without a slash at either end; need not be there yet. */
@@ -18,8 +18,8 @@ export interface Members {
 
 export const nobody: Members = { cgroups: [], uids: [], sources4: [], sources6: [] }
 
-const askMs = 10_000
-const ask = (argv: readonly string[], label: string) => runCommand(argv, label, { timeoutMs: askMs, environment: {} })
+const askOptions = { timeoutMs: 10_000, environment: {} }
+const ask = (argv: readonly string[], label: string) => runCommand(argv, label, askOptions)
 
 /** A unit or a container that isn't there, or doesn't run, has no members, or those that it will have. */
 export async function membersOf({ unit, container }: Egress): Promise<Members> {
@@ -28,20 +28,16 @@ export async function membersOf({ unit, container }: Egress): Promise<Members> {
   return nobody
 }
 
-/** Also of the units that are part of it: Debian's postfix.service has no process of its own. */
+/** Also of the units that are part of it. */
 async function unitCgroups(unit: string): Promise<string[]> {
-  const show = ['systemctl', 'show', '--property=ControlGroup,Slice,Id,ConsistsOf', '--']
-  const whole = await ask([...show, unit], 'egress-unit')
-  if (!whole.ok) return []
-  const parts = partsIn(whole.output)
-  const more = parts.length > 0 ? await ask([...show, ...parts], 'egress-unit') : { ok: false, output: '' }
+  const units = [unit, ...(await partsOf(unit, askOptions))]
+  const { ok, output } = await ask(
+    ['systemctl', 'show', '--property=ControlGroup,Slice,Id', '--', ...units],
+    'egress-unit',
+  )
   // An empty line between two units.
-  return [whole.output, ...(more.ok ? more.output.split('\n\n') : [])].flatMap(cgroupOfUnit)
+  return ok ? output.split('\n\n').flatMap(cgroupOfUnit) : []
 }
-
-/** Pure: the units that are PartOf= another one, from what `systemctl show` prints of that. */
-export const partsIn = (properties: string): string[] =>
-  (/^ConsistsOf=(.*)$/m.exec(properties)?.[1] ?? '').split(' ').filter((part) => part !== '')
 
 /** Pure: from what `systemctl show` prints, also for a unit that doesn't run now. */
 export function cgroupOfUnit(properties: string): string[] {

@@ -6,6 +6,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { type ServiceSpec, serveOf } from '../../proto/model/host-spec.js'
 import { runOutside } from '../kernel/outside.js'
 import { listeningSockets, type OpenSocket } from '../kernel/sock-diag.js'
+import { cgroupLevels } from '../plan/egress.js'
 
 export interface ProcessFacts {
   parent: number
@@ -44,13 +45,16 @@ export class ListeningProcesses {
       .map(({ inode }) => inode)
       .sort()
       .join()
-    const processes = await allProcesses()
-    let pids = this.known.get(service.name)
-    if (pids?.sockets !== key || pids.pids.some((pid) => !processes.has(pid))) {
-      pids = { sockets: key, pids: sockets.length === 0 ? [] : holdersIn(await whoListens(), ports) }
-      this.known.set(service.name, pids)
+    let { sockets: before, pids } = this.known.get(service.name) ?? { sockets: '', pids: [] }
+    let holders = await factsOf(pids)
+    if (key !== before || holders.size < pids.length) {
+      pids = sockets.length === 0 ? [] : holdersIn(await whoListens(), ports)
+      this.known.set(service.name, { sockets: key, pids })
+      holders = await factsOf(pids)
     }
-    return chooseBy(pids.pids, processes)
+    // What they have started matters only where a unit's cgroup doesn't hold it all.
+    const alone = [...holders.values()].every(({ cgroup }) => ownUnit(cgroup) !== undefined)
+    return chooseBy(pids, alone ? holders : await factsOf(await allPids()))
   }
 }
 
@@ -99,16 +103,13 @@ export function chooseBy(pids: readonly number[], processes: ReadonlyMap<number,
   return { cgroups: [...cgroups], uids: [...uids], ...(shared.length > 0 ? { shared: shared.join('; ') } : {}) }
 }
 
-/** Levels below the root that the rules look at (agent/plan/egress.ts). */
-const deepest = 6
-
 /** A login's session, and a user's manager with all that it runs, are nobody's own. */
 function ownUnit(cgroup: string): string | undefined {
   const parts = cgroup.split('/').filter((part) => part !== '')
   const isUnit = (part: string): boolean =>
     /\.(service|scope)$/.test(part) && !/^(session-|init\.scope$|user@)/.test(part)
   const at = parts.findIndex(isUnit)
-  return at < 0 || at >= deepest ? undefined : parts.slice(0, at + 1).join('/')
+  return at < 0 || at >= cgroupLevels.length ? undefined : parts.slice(0, at + 1).join('/')
 }
 
 function usersBelow(pid: number, processes: ReadonlyMap<number, ProcessFacts>): number[] {
@@ -121,8 +122,10 @@ function usersBelow(pid: number, processes: ReadonlyMap<number, ProcessFacts>): 
   return [...new Set([...family].flatMap((each) => processes.get(each)?.uid ?? []))].filter((uid) => uid !== 0)
 }
 
-async function allProcesses(): Promise<Map<number, ProcessFacts>> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+const allPids = async (): Promise<number[]> => (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
+
+/** Of those that still run: proc(5). */
+async function factsOf(pids: readonly number[]): Promise<Map<number, ProcessFacts>> {
   const found = await Promise.all(
     pids.map(async (pid) => {
       const [status, cgroup] = await Promise.all(
@@ -135,7 +138,7 @@ async function allProcesses(): Promise<Map<number, ProcessFacts>> {
         cgroup: /^0::(.+)$/m.exec(cgroup!)?.[1] ?? '/',
         name: field('Name'),
       }
-      return status === '' ? [] : [[Number(pid), facts] as const]
+      return status === '' ? [] : [[pid, facts] as const]
     }),
   )
   return new Map(found.flat())

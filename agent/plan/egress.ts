@@ -54,7 +54,7 @@ export function leaveOwn(
 }
 
 /** A unit in a slice of a slice of a slice of a user's. */
-const cgroupLevels = [1, 2, 3, 4, 5, 6] as const
+export const cgroupLevels = [1, 2, 3, 4, 5, 6] as const
 
 /** The agent keeps sets of what these have now (agent/flows/egress-keeper.ts). */
 export const isKept = ({ unit, container, listeners }: Egress): boolean =>
@@ -97,8 +97,7 @@ function chosenBy(tunnels: readonly TunnelSpec[], chosen: readonly string[]): st
   ]
 }
 
-const isChosen = ({ uid, source, unit, container, listeners }: Egress): boolean =>
-  [uid, source, unit, container, listeners].some((chooser) => chooser !== undefined)
+const isChosen = (egress: Egress): boolean => egress.uid !== undefined || egress.source !== undefined || isKept(egress)
 
 /** Tunnels whose peers' connections leave here, with the address that they bear by family. */
 function carried(services: readonly ServiceSpec[]): Map<number, Map<Family, Ip>> {

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from '
 import { setTimeout as delay } from 'node:timers/promises'
 import { checkEgress } from '../../agent/flows/check-egress.js'
 import { EgressKeeper } from '../../agent/flows/egress-keeper.js'
+import { ListeningProcesses } from '../../agent/flows/listening-processes.js'
 import { cgroupMount } from '../../agent/kernel/cgroup-mount.js'
 import { loadText, readCounter } from '../../agent/kernel/nft.js'
 import { declareOwnSets, leaveOwn } from '../../agent/plan/egress.js'
@@ -21,19 +22,19 @@ else
     const slice = `fmtest${process.ppid}x${process.pid}`
     const services = [{ egress: { tunnel: 1, unit: 'mail.service' } }] as unknown as ServiceSpec[]
     const spec = { services } as unknown as HostSpec
-    const keeper = new EgressKeeper(() => {})
+    const listening = new ListeningProcesses()
+    const keeper = new EgressKeeper(() => {}, listening)
     let directory: string
     const failures: string[] = []
     const children: ChildProcess[] = []
 
-    const begin = (): void => {
-      mkdirSync(`${directory}/mail.service`)
+    const begin = (unit = 'mail.service'): void => {
+      mkdirSync(`${directory}/${unit}`)
     }
-    const stop = async (): Promise<void> => {
+    const stop = async (unit = 'mail.service'): Promise<void> => {
       // The kernel lets go of a process a moment after its end.
-      for (let i = 0; readFileSync(`${directory}/mail.service/cgroup.procs`, 'utf8') !== '' && i < 100; i++)
-        await delay(20)
-      rmdirSync(`${directory}/mail.service`)
+      for (let i = 0; readFileSync(`${directory}/${unit}/cgroup.procs`, 'utf8') !== '' && i < 100; i++) await delay(20)
+      rmdirSync(`${directory}/${unit}`)
     }
     /** Opens a connection as a process of that cgroup (none: of no unit), and tells whether it was chosen. */
     const chosen = async (cgroup: string): Promise<boolean> => {
@@ -56,8 +57,13 @@ else
       mkdirSync(directory)
       mkdirSync(`${directory}/other.service`)
       execFileSync('mount', ['-t', 'tmpfs', 'none', '/usr/local/sbin'])
-      const properties = `Id=mail.service\nSlice=${slice}.slice\nControlGroup=`
-      writeFileSync('/usr/local/sbin/systemctl', `#!/bin/sh\ncat <<'END'\n${properties}\nEND\n`, { mode: 0o755 })
+      // As `systemctl show` prints them, of a unit and what is part of it; --value: of that alone.
+      const shown = ['mail.service', 'mail@-.service'].map((id) => `Id=${id}\nSlice=${slice}.slice\nControlGroup=`)
+      writeFileSync(
+        '/usr/local/sbin/systemctl',
+        `#!/bin/sh\ncase "$*" in *--value*) echo mail@-.service; exit ;; esac\ncat <<'END'\n${shown.join('\n\n')}\nEND\n`,
+        { mode: 0o755 },
+      )
       execFileSync('ip', ['route', 'add', '198.18.0.0/15', 'dev', 'lo'])
       const rules = leaveOwn(services, [], () => 'counter name "chosen"').filter((rule) =>
         /^(socket|meta skuid) /.test(rule),
@@ -96,6 +102,13 @@ else
       }
     })
 
+    test('so are those of a unit that is part of it', async () => {
+      begin('mail@-.service')
+      await until('mail@-.service')
+      expect(await chosen('other.service')).toBe(false)
+      await stop('mail@-.service')
+    })
+
     test('also in a table that was made anew', async () => {
       begin()
       await until('mail.service')
@@ -108,14 +121,14 @@ else
 
     describe('whoever listens', () => {
       const port = 7025
-      const listening = [
+      const services = [
         {
           name: 'mail',
           routes: [{ protocol: 'tcp', ports: { from: port, to: port }, action: { kind: 'serve', port: 0 } }],
           egress: { tunnel: 1, listeners: true },
         },
       ]
-      const follow = (): Promise<void> => keeper.follow({ services: listening } as unknown as HostSpec)
+      const follow = (): Promise<void> => keeper.follow({ services } as unknown as HostSpec)
       /** @returns when it listens */
       const listen = async (command: string): Promise<ChildProcess> => {
         const child = spawn('bash', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -164,7 +177,7 @@ else
 
       test('root without a unit is refused before anything changes', async () => {
         const child = await listen(`echo $$ >${directory}/../cgroup.procs; exec ${server} 0`)
-        await expect(checkEgress({ services: listening } as unknown as HostSpec)).rejects.toMatchObject({
+        await expect(checkEgress({ services } as unknown as HostSpec, listening)).rejects.toMatchObject({
           code: 'preflight',
           message: expect.stringMatching(
             /^what mail opens itself can't be told apart: perl \(process \d+, root\) runs in /,
@@ -172,7 +185,7 @@ else
           hint: expect.stringContaining('egress_from: of mail'),
         })
         await end(child)
-        await checkEgress({ services: listening } as unknown as HostSpec)
+        await checkEgress({ services } as unknown as HostSpec, listening)
       })
     })
 

@@ -1,5 +1,5 @@
 import { setsText } from '../../../../agent/flows/egress-keeper.js'
-import { cgroupOfUnit, nobody, partsIn, readInspected } from '../../../../agent/flows/egress-members.js'
+import { cgroupOfUnit, nobody, readInspected } from '../../../../agent/flows/egress-members.js'
 
 test.each([
   [
@@ -17,14 +17,6 @@ test.each([
   ['unknown', 'Id=\nSlice=\nControlGroup=', []],
 ])('the cgroup of a unit that %s', (_what, properties, cgroups) => {
   expect(cgroupOfUnit(properties)).toEqual(cgroups)
-})
-
-test('units that are part of another one', () => {
-  expect(partsIn('Id=postfix.service\nConsistsOf=postfix@-.service postfix@b.service')).toEqual([
-    'postfix@-.service',
-    'postfix@b.service',
-  ])
-  expect(partsIn('ConsistsOf=\nId=nginx.service')).toEqual([])
 })
 
 const inspected = (state: object): string => JSON.stringify([state])
