@@ -20,6 +20,8 @@ interface Waiting {
   settle: (status: number) => void
   fail: (error: Error) => void
   pid: number | undefined
+  /** That its time is up. */
+  late: Error | undefined
 }
 
 export interface ToolShellOptions {
@@ -48,19 +50,19 @@ export class ToolShell {
     const id = ++this.last
     const file = (kind: 'out' | 'err'): string => join(directory, `${id}.${kind}`)
     let timer: NodeJS.Timeout | undefined
-    let late = false
     try {
       const status = await new Promise<number>((settle, fail) => {
-        const waiting: Waiting = { settle, fail, pid: undefined }
+        // It may have ended since it was started.
+        if (!this.child) return fail(new Error('the shell that starts programs has ended'))
+        const waiting: Waiting = { settle, fail, pid: undefined, late: undefined }
         this.waiting.set(id, waiting)
         this.hold()
         timer = setTimeout(() => {
-          late = true
-          if (waiting.pid !== undefined) end(waiting.pid)
+          waiting.late = new Error(`${argv[0]} took longer than ${timeoutMs / 1000} s and was killed`)
+          endLate(waiting)
         }, timeoutMs)
-        this.child!.stdin.write(order(id, argv, file('out'), file('err')))
+        this.child.stdin.write(order(id, argv, file('out'), file('err')))
       })
-      if (late) throw new Error(`${argv[0]} took longer than ${timeoutMs / 1000} s and was killed`)
       const { size } = await stat(file('out'))
       if (size > this.options.largestOutput)
         throw new Error(`${argv[0]} said more than ${this.options.largestOutput} bytes`)
@@ -113,7 +115,10 @@ export class ToolShell {
     const [id, kind, number] = line.split(' ')
     const waiting = this.waiting.get(Number(id))
     if (!waiting) return
-    if (kind === 'p') waiting.pid = Number(number)
+    if (kind === 'p') {
+      waiting.pid = Number(number)
+      endLate(waiting)
+    } else if (waiting.late) waiting.fail(waiting.late)
     else waiting.settle(Number(number))
   }
 
@@ -135,7 +140,9 @@ const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 const order = (id: number, argv: readonly string[], out: string, err: string): string =>
   `{ ${argv.map(quote).join(' ')} </dev/null >${quote(out)} 2>${quote(err)} & echo ${id} p $!; wait $!; echo ${id} s $?; } &\n`
 
-function end(pid: number): void {
+/** Once its time is up and its process is known, whichever comes first. */
+function endLate({ late, pid }: Waiting): void {
+  if (!late || pid === undefined) return
   try {
     process.kill(pid, 'SIGKILL')
   } catch {

@@ -1,4 +1,7 @@
-/** The few programs of the host that this layer runs (nft, wg, ip): no shell, output bounded, messages in English. */
+/**
+ * The few programs of the host that this layer runs (nft, wg, ip): their words as they stand, output bounded, messages
+ * in English.
+ */
 import { execFile } from 'node:child_process'
 import { ToolShell } from './tool-shell.js'
 
