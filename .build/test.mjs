@@ -1,4 +1,5 @@
-// npm test [-- PART...]: everything that must hold, from a fresh clone on Debian 12 as root with Node alone.
+// npm test [-- PART...]: what must hold, from a fresh clone on Debian 12 as root with Node alone; FLEETMOVE_LONG=1
+// tries the longer half of the end-to-end tests as well.
 // Installs what is missing, then runs the parts in order; the last line sums the tests: "N passed, N failed".
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'

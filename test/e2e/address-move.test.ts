@@ -1,5 +1,6 @@
 /** `address: move`: between two hosts of one segment the old address itself goes over, and back, under load. */
 import { answeredBy, complaints } from '../load/client-load.js'
+import { whenLong } from './long.js'
 import { Practice, until, withRoot } from './practice.js'
 
 jest.setTimeout(180_000)
@@ -62,9 +63,7 @@ withRoot('an address that moves', () => {
   const drift = async (): Promise<unknown> => (await practice.expect('status')).events[0]?.drift
 
   // Under other load a few IPv6 connections have failed at the takeover: not yet understood, so not yet promised.
-  const whole = process.env.FLEETMOVE_LONG ? test : test.skip
-  if (!process.env.FLEETMOVE_LONG)
-    console.warn('skipped: an address there and back under load; FLEETMOVE_LONG=1 tries it')
+  const whole = whenLong(test, 'an address there and back under load')
   whole('there and back: no connection fails, and none that stands is lost', async () => {
     const before = await practice.load('client1', {
       ...{ targets: [old4, old6, new4, new6], perSecond: 20 },

@@ -1,4 +1,5 @@
 /** A unit goes on to start with the host where its service is, and there alone. The hosts here have a systemctl of their own. */
+import { whenLong } from './long.js'
 import { Practice, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -57,7 +58,7 @@ withRoot('a unit that starts with its host', () => {
     expect(await enabled()).toEqual(['old1'])
   })
 
-  const long = process.env.FLEETMOVE_LONG === '1' ? test : test.skip
+  const long = whenLong(test, 'a unit that was enabled on both hosts')
 
   long('one that was enabled on both is so again after down', async () => {
     await practice.shell('new1', 'touch /etc/enabled-nginx.service')

@@ -6,6 +6,7 @@ import { type Blow, type CommandName, remember } from '../chaos/phase.js'
 import { Random } from '../chaos/random.js'
 import { Report } from '../chaos/report.js'
 import { type Torment, walk } from '../chaos/round.js'
+import { isLong } from './long.js'
 import { endPractices, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -29,7 +30,7 @@ withRoot('a move in which every command is struck', () => {
       ['advance', { fault: 'kill controller', moment: 'old1 Gap answered 2', host: 'old1' }],
       ['down from moved', { fault: 'kill agent', moment: 'new1 Apply answered 1', host: 'new1' }],
     ]
-    const blows = process.env.FLEETMOVE_LONG ? whole : [first, ['down from forwarding', undefined] as const]
+    const blows = isLong ? whole : [first, ['down from forwarding', undefined] as const]
     await walk(torment, new Random('1'), 'short:', blows)
     expect(report.violations).toEqual([])
     expect(report.moments.size).toBe(blows.filter(([, blow]) => blow).length)

@@ -1,12 +1,17 @@
 /** A host's own firewall lets the move pass while it lasts, loses nothing else, and is as it was afterwards. */
 import { firewalls } from './firewalls.js'
+import { shortened } from './long.js'
 import { endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
 afterAll(endPractices)
 
-/** The others when FLEETMOVE_LONG asks for all: each takes half a minute. */
-const tried = firewalls.filter(({ name }) => process.env.FLEETMOVE_LONG || name === 'ufw')
+/** Each takes half a minute. */
+const tried = shortened(
+  firewalls,
+  firewalls.filter(({ name }) => name === 'ufw'),
+  'firewalls',
+)
 
 describe.each(tried.map((each) => [each.name, each] as const))('%s', (_name, { setUp, reload, ours }) => {
   withRoot('on both hosts', () => {

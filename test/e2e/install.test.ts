@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { isLong, whenLong } from './long.js'
 import { endPractices, type Practice, startPractice, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -41,11 +42,8 @@ describe('the npm package', () => {
   })
 })
 
-const isLong = process.env.FLEETMOVE_LONG === '1'
-if (!isLong) console.warn('Skipped: the single executable takes a minute; FLEETMOVE_LONG=1 tries it')
-
 withRoot('the single executable', () => {
-  const long = isLong ? test : test.skip
+  const long = whenLong(test, 'the single executable, which takes a minute')
   let practice: Practice
   beforeAll(async () => {
     if (isLong) practice = await startPractice(`single-${process.pid}`)

@@ -1,13 +1,17 @@
 /** The controller and the agents die at every moment, under load: the next run goes on, and no client notices. */
 import { complaints, type Load } from '../load/client-load.js'
+import { shortened } from './long.js'
 import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
 afterAll(endPractices)
 
-/** Shares of a command's own duration; two of them unless FLEETMOVE_LONG asks for all. */
-const moments = [0.1, 0.22, 0.35, 0.48, 0.6, 0.72, 0.85, 0.95].filter(
-  (_, i) => process.env.FLEETMOVE_LONG || i % 4 === 1,
+/** Shares of a command's own duration. */
+const all = [0.1, 0.22, 0.35, 0.48, 0.6, 0.72, 0.85, 0.95]
+const moments = shortened(
+  all,
+  all.filter((_, i) => i % 4 === 1),
+  'moments',
 )
 
 /** Vantages would only make each round longer: nothing is changed on them but files. */

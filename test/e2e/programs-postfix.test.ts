@@ -1,5 +1,6 @@
 /** Postfix with its queue and mailboxes, moved under load; and the proof that strangers can't send through the forward. */
 import { existsSync } from 'node:fs'
+import { isLong } from './long.js'
 import { Practice, until, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -130,7 +131,7 @@ END
     })
     await until('mail', () => loads.every(({ said }) => said().includes('sent')))
     const gaps = [await move('advance')]
-    if (process.env.FLEETMOVE_LONG === '1') gaps.push(await move('rollback'), await move('advance'))
+    if (isLong) gaps.push(await move('rollback'), await move('advance'))
     for (const client of ['client1', 'client2']) await practice.shell(client, 'touch /tmp/stop')
     await until('the end of the load', () => loads.every(({ child }) => child.exitCode !== null))
     const said = loads.map((load) => load.said()).join('')

@@ -1,6 +1,6 @@
 /** What something else on a host takes away is put back within a second, under load; a fight is told, not fought. */
 import type { Load } from '../load/client-load.js'
-import { isLong } from './long.js'
+import { isLong, shortened } from './long.js'
 import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
 jest.setTimeout(300_000)
@@ -89,16 +89,15 @@ const disturbances = (rest: readonly [string, string, string][]): [string, strin
   ['the link is deleted', 'ip link del fm1', 'ip route show table 5181 | grep "dev fm1"'],
 ]
 
-/** OpenVPN as well when FLEETMOVE_LONG asks for all: what is mended is the same. */
-const drivers = (
+/** What is mended is the same with both. */
+const both: [string, [string, string, string][]][] = [
+  ['openvpn', [['OpenVPN is killed', kill('openvpn'), runs('openvpn')]]],
   [
-    ['openvpn', [['OpenVPN is killed', kill('openvpn'), runs('openvpn')]]],
-    [
-      'wireguard-l2',
-      [['wireguard-go is killed', kill('wireguard'), 'ip link show fm1 && ip route show table 5181 | grep "dev fm1"']],
-    ],
-  ] as [string, [string, string, string][]][]
-).filter(([driver]) => process.env.FLEETMOVE_LONG || driver === 'wireguard-l2')
+    'wireguard-l2',
+    [['wireguard-go is killed', kill('wireguard'), 'ip link show fm1 && ip route show table 5181 | grep "dev fm1"']],
+  ],
+]
+const drivers = shortened(both, both.slice(1), 'drivers')
 
 describe.each(drivers)('driver %s', (driver, rest) => {
   withRoot('a host that is disturbed', () => {

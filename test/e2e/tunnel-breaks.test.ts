@@ -1,6 +1,7 @@
 /** The path between the two hosts is cut for a while: who notices, what is told, and what new clients get. */
 import type { Load } from '../load/client-load.js'
 import { complaints } from '../load/client-load.js'
+import { shortened, whenLong } from './long.js'
 import { addressesOf, endPractices, type Practice, startPractice, until, withRoot } from './practice.js'
 
 jest.setTimeout(90_000)
@@ -35,8 +36,7 @@ const silent = (practice: Practice): Promise<void> =>
 
 const toNew = { protocol: 'tcp', address: new4, port: 7001, timeoutMs: 25_000 } as const
 
-/** OpenVPN as well when FLEETMOVE_LONG asks for all. */
-const drivers = process.env.FLEETMOVE_LONG ? ['wireguard', 'openvpn'] : ['wireguard']
+const drivers = shortened(['wireguard', 'openvpn'], ['wireguard'], 'drivers')
 
 describe.each(drivers)('driver %s', (driver) => {
   withRoot('a tunnel that is cut', () => {
@@ -104,7 +104,7 @@ describe.each(drivers)('driver %s', (driver) => {
       expect(await end()).toEqual([expect.objectContaining({ error: '' })])
     })
 
-    const long = process.env.FLEETMOVE_LONG ? test : test.skip
+    const long = whenLong(test, 'an old host that gets another address')
     long('the old host gets another address: up follows, and what stood goes on', async () => {
       const end = await practice.hold('client2', [`${new4}:7001`])
       const route = 'ip route replace default via 203.0.113.1 dev eth0'
