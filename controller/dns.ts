@@ -126,14 +126,15 @@ function arrivalsOf(
   entries: readonly JournalEntry[],
 ): Promise<ServiceArrivals[]> {
   return withWorld(context, async (world) => {
+    const from = Date.now()
     const statuses = new Map(
       await inParallel(world.agents.values(), async (agent) => [agent.host, await agent.status(maxArrivals)] as const),
     )
+    const asked = { from, to: Date.now() }
     const live = new Map(
       await inParallel(world.agents.values(), async (agent) => [agent.host, await readHistory(agent)] as const),
     )
     const history = allArrivals(await readRecord(world.fleet), live)
-    const now = Date.now()
     return inParallel(selectServices(world.fleet, names), async (service) => {
       const { stage, active } = world.states.get(service.name)!
       const of = (host: Name) => statuses.get(host)?.services.find((each) => each.name === service.name)
@@ -141,7 +142,7 @@ function arrivalsOf(
       const afterSwitch = active === service.to
       const came = afterSwitch
         ? (of(service.from)?.arrivals ?? []).filter(
-            (each) => !isOwnProbe(entries, each.client, now - each.lastSeenMsAgo),
+            (each) => !isOwnProbe(entries, each.client, each.lastSeenMsAgo, asked),
           )
         : []
       const own = records.filter((record) => record.service === service.name)
@@ -151,7 +152,7 @@ function arrivalsOf(
         came.slice(0, mostNamed),
         async ({ client, port, count, lastSeenMsAgo }) => {
           const ptr = await namesOf(world.fleet, client)
-          const lastSeenMs = now - lastSeenMsAgo
+          const lastSeenMs = asked.to - lastSeenMsAgo
           return {
             client,
             port,

@@ -126,16 +126,17 @@ async function survey(
   quietMs: number,
 ): Promise<Pick<Gate, 'stragglers' | 'established' | 'renumbered'>> {
   const entries = await readJournal(world.fleet)
-  const now = Date.now()
+  const from = Date.now()
   const found = await inParallel(new Set(services.map((service) => service.from)), async (host) => {
     const status = await agentOf(world, host).status(maxArrivals)
     return status.services.filter((each) => services.some((s) => s.name === each.name && s.from === host))
   })
+  const asked = { from, to: Date.now() }
   const own = found.flat()
   const stragglers = own.flatMap((each) =>
     each.arrivals
       .filter((arrival) => arrival.lastSeenMsAgo <= quietMs)
-      .filter(({ client, lastSeenMsAgo }) => !isOwnProbe(entries, client, now - lastSeenMsAgo))
+      .filter(({ client, lastSeenMsAgo }) => !isOwnProbe(entries, client, lastSeenMsAgo, asked))
       .map((arrival) => ({
         service: each.name as Name,
         client: arrival.client,

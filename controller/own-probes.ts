@@ -5,11 +5,26 @@ const verificationMs = 15_000
 /** Between the arrival and its note there are the way back and, in lists, whole seconds. */
 const slackMs = 1000
 
-/** Our own probes arrive too, from addresses that true clients may share: only what came last at such a time is ours. */
-export function isOwnProbe(entries: readonly JournalEntry[], client: string, lastSeen: number): boolean {
+/** When an agent was asked for its arrivals, and when all had answered; epoch milliseconds of our own clock. */
+export interface Asked {
+  from: number
+  to: number
+}
+
+/**
+ * Our own probes arrive too, from addresses that true clients may share: only what came last at such a time is ours.
+ * An agent tells how long ago that was, at some moment between the question and its answer.
+ */
+export function isOwnProbe(
+  entries: readonly JournalEntry[],
+  client: string,
+  lastSeenMsAgo: number,
+  asked: Asked,
+): boolean {
   return entries.some((entry) => {
     if (entry.type !== 'proof' || !entry.probers.includes(client)) return false
     const over = Date.parse(entry.at)
-    return lastSeen >= over - (entry.tookMs ?? verificationMs) - slackMs && lastSeen <= over + slackMs
+    const begun = over - (entry.tookMs ?? verificationMs)
+    return asked.to - lastSeenMsAgo >= begun - slackMs && asked.from - lastSeenMsAgo <= over + slackMs
   })
 }
