@@ -2,9 +2,11 @@
 import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { CanaryPlan } from './canary.js'
+import { change } from './change.js'
 import type { Fleet, Service } from './config/fleet.js'
 import { moveService } from './move.js'
 import type { Moved } from './move-state.js'
+import { isHalfDone } from './plan/host-specs.js'
 import { inOrder, wavesOf } from './plan/move-order.js'
 import { selectServices } from './select-services.js'
 import { isThere } from './take-over.js'
@@ -34,6 +36,7 @@ export async function advance(context: Context, options: AdvanceOptions): Promis
   refuseUnable(services, options.canary)
   return withLockedWorld(context, commandOf(options), async (world) => {
     refusePlanned(world, services)
+    await evenOut(world, services)
     const waves = wavesOf(services)
     const moved: Moved[] = []
     const failures: unknown[] = []
@@ -70,6 +73,7 @@ export async function rollback(context: Context, names: readonly string[]): Prom
   const services = selectServices(context.fleet, names)
   return withLockedWorld(context, `rollback ${names.join(' ')}`, async (world) => {
     refusePlanned(world, services)
+    await evenOut(world, services)
     const back: Moved[] = []
     for (const service of inOrder(services).reverse()) {
       if (world.states.get(service.name)?.stage !== 'forwarding')
@@ -122,6 +126,17 @@ const waveGate = (done: number, next: number): FleetmoveError =>
     message: `wave ${done} has moved; wave ${next} waits for your word`,
     hint: 'look at `fleetmove status`, then run the same command again',
   })
+
+/**
+ * A run that was killed may have confirmed a switch on one host only, where it stays. It is proved by then, and the
+ * other host follows before anything else: its clients would meet the server that is going to be stopped.
+ */
+async function evenOut(world: World, services: readonly Service[]): Promise<void> {
+  const halfDone = services.filter((service) => isHalfDone(service, world.specs))
+  if (halfDone.length === 0) return
+  await change(world, { states: new Map(halfDone.map(({ name }) => [name, world.states.get(name)!])) })
+  for (const { name } of halfDone) world.progress.note(name, 'a switch that was confirmed on one host holds on both')
+}
 
 function refusePlanned(world: World, services: readonly Service[]): void {
   const planned = services.filter((service) => world.states.get(service.name)?.stage === 'planned')

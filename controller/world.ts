@@ -1,11 +1,12 @@
 /** All hosts of a fleet, connected, with what each of them holds: what every use case begins with. */
-
+import { setTimeout as delay } from 'node:timers/promises'
 import type { OpenGap } from '../proto/gen/fleetmove.js'
 import type { Ip } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import type { Agent } from './agents/agent.js'
+import { isAgentGone } from './agents/agent-gone.js'
 import type { Fleet } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { FleetLock } from './lock.js'
@@ -63,14 +64,27 @@ export interface OpenOptions {
   judge?: (reached: readonly Site[]) => FleetmoveError[]
 }
 
+/** An agent that a killed run has told to leave refuses everybody for up to half a second, and then it is gone. */
+const leavingMs = 1500
+
 /**
  * Connects to all hosts of the fleet and asks what they hold; changes nothing but an unconfirmed trial
  * of a controller that was killed, which is ended early (unless everything is to be seen as it is).
  * @throws FleetmoveError, or an AggregateError with one for each host in the way.
  */
-export async function openWorld(
+export async function openWorld(context: Context, options: OpenOptions = {}): Promise<World> {
+  try {
+    return await openOnce(context, options)
+  } catch (error) {
+    if (!isAgentGone(error)) throw error
+    await delay(leavingMs)
+    return openOnce(context, options)
+  }
+}
+
+async function openOnce(
   { fleet, progress, site, confirmWithinMs }: Context,
-  { lock, replacing = false, asItIs = false, allFacts = false, judge = () => [] }: OpenOptions = {},
+  { lock, replacing = false, asItIs = false, allFacts = false, judge = () => [] }: OpenOptions,
 ): Promise<World> {
   const sites = new Map<Name, Site>()
   const vantages = new Map<Name, Site>()

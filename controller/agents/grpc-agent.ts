@@ -13,6 +13,7 @@ import { lockHeader } from '../../proto/lock-header.js'
 import type { Name } from '../../proto/model/names.js'
 import type { AgentChannel } from '../bootstrap/channel.js'
 import type { Agent, Running } from './agent.js'
+import { AgentGone } from './agent-gone.js'
 import { holdLock } from './hold-lock.js'
 
 interface Method<Q, R> {
@@ -77,7 +78,7 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
   const client = new AgentClient(channel.address, channel.credentials, { ...channel.options, interceptors })
   const fail = (error: ServiceError, call: string): Error => {
     const known = errorFromStatus(error, host, call)
-    return known.code === 'unreachable' ? (channel.failure() ?? known) : known
+    return known.code === 'unreachable' ? (channel.failure() ?? new AgentGone(known)) : known
   }
 
   /** One request, one reply. */

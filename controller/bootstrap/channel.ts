@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { AgentGone } from '../agents/agent-gone.js'
 import type { RootAccess } from '../ssh/become.js'
 import { slownessOf } from '../ssh/resolve-target.js'
 import type { RemoteProcess, RemoteStream } from '../ssh/ssh-connection.js'
@@ -156,12 +157,13 @@ const dialAgent = async (root: RootAccess, argv: readonly string[]): Promise<Rem
     exited.then(
       ({ code, signal }) => {
         clearTimeout(timer)
+        const { host } = root.connection
         reject(
-          root.connection.error(
-            'unreachable',
-            `no connection to the agent: ${said.trim() || signal || `exit code ${code}`}`,
-            'Run: fleetmove up',
-          ),
+          new AgentGone({
+            message: `no connection to the agent: ${said.trim() || signal || `exit code ${code}`}`,
+            hint: 'Run: fleetmove up',
+            ...(host === undefined ? {} : { host }),
+          }),
         )
       },
       (error) => {

@@ -212,6 +212,14 @@ export function statesOf(fleet: Fleet, specs: ReadonlyMap<Name, HostSpec>): Map<
   return states
 }
 
+/** Whether its two hosts hold different states of the service: their controller was killed while it confirmed one. */
+export function isHalfDone(service: Service, specs: ReadonlyMap<Name, HostSpec>): boolean {
+  const [one, other] = [service.from, service.to].map((host) =>
+    specs.get(host)?.services.find((each) => each.name === service.name),
+  )
+  return one !== undefined && other !== undefined && JSON.stringify(stateOf(one)) !== JSON.stringify(stateOf(other))
+}
+
 /** The hosts would be told to forward to each other, or to nobody. */
 const redirected = (service: Service, { from, to }: ServiceSpec): FleetmoveError =>
   new FleetmoveError('conflict', {

@@ -40,6 +40,19 @@ const stage = async (practice: Practice): Promise<unknown> => {
   return { stage: services[0]?.stage, active: services[0]?.active, drift }
 }
 
+/** Where a host would have the service after a restart. */
+async function confirmedActive(practice: Practice, host: string): Promise<string | undefined> {
+  // Below a line with its checksum.
+  const { confirmed } = JSON.parse(await practice.shell(host, 'tail -n 1 /var/lib/fleetmove/ledger.json')) as {
+    confirmed: { services: { active: string }[] } | null
+  }
+  return confirmed?.services[0]?.active
+}
+
+/** To connections that begin from now on. */
+const shutSsh =
+  "nft add table inet shut; nft 'add chain inet shut in { type filter hook input priority -300; }'; nft add rule inet shut in tcp dport 22 'tcp flags & (syn | ack) == syn' drop"
+
 withRoot('a controller that is killed', () => {
   let practice: Practice
   /** Of a run that nobody kills, in ms. */
@@ -115,6 +128,32 @@ withRoot('a controller that is killed', () => {
     killed += Number(await killAfter(practice, 'down', share * (lasts.down + (moved ? lasts.advance : 0))))
     await practice.expect('down')
     expect(complaints(await load.stop())).toEqual([])
+    expect(await practice.leftovers()).toEqual([])
+  })
+
+  test('when one host has confirmed the switch and the other has not', async () => {
+    await practice.expect('up')
+    const targets = [...addressesOf('old1'), ...addressesOf('new1')]
+    const load = await practice.load('client1', { targets, perSecond: 30 })
+    let shut: Promise<string> | undefined
+    const running = practice.start('advance --all', {
+      onEvent: ({ type, what }) => {
+        // What is connected stays so; confirmations come over new connections.
+        if (type === 'begin' && what === 'health on new1') shut = practice.shell('new1', shutSsh)
+      },
+    })
+    await until('old1 to confirm', async () => (await confirmedActive(practice, 'old1')) === 'new1')
+    running.kill()
+    await running.ended
+    await shut
+    await practice.shell('new1', 'nft delete table inet shut')
+    const { events } = await practice.expect('advance --all')
+    expect(events).toContainEqual(
+      expect.objectContaining({ text: 'a switch that was confirmed on one host holds on both' }),
+    )
+    expect(await stage(practice)).toEqual({ stage: 'moved', active: 'new1', drift: [] })
+    expect(complaints(await load.stop())).toEqual([])
+    await practice.expect('down')
     expect(await practice.leftovers()).toEqual([])
   })
 

@@ -97,6 +97,11 @@ const both: [string, [string, string, string][]][] = [
     [['wireguard-go is killed', kill('wireguard'), 'ip link show fm1 && ip route show table 5181 | grep "dev fm1"']],
   ],
 ]
+/**
+ * Without a look at the whole between them, one host's disturbances would come so close on each other that the route,
+ * which many of them take away, would count as fought over.
+ */
+const hostsOf = (i: number): string[] => (isLong ? ['new1', 'old1'] : [i % 2 === 0 ? 'new1' : 'old1'])
 const drivers = shortened(both, both.slice(1), 'drivers')
 
 describe.each(drivers)('driver %s', (driver, rest) => {
@@ -114,8 +119,9 @@ describe.each(drivers)('driver %s', (driver, rest) => {
     })
     afterAll(() => practice.end())
 
-    test.each(disturbances(rest))('%s', async (what, act, stands) => {
-      for (const host of ['new1', 'old1']) {
+    const each = disturbances(rest).map(([what, ...how], i) => [what, ...how, hostsOf(i)] as const)
+    test.each(each)('%s', async (what, act, stands, hosts) => {
+      for (const host of hosts) {
         const ms = await disturb(practice, host, act, stands)
         console.info(`measured: ${driver}: ${what} on ${host}: mended after ${ms} ms`)
       }
@@ -127,7 +133,7 @@ describe.each(drivers)('driver %s', (driver, rest) => {
     test('status tells of it', async () => {
       const { mended, blind } = await status(practice)
       expect(mended.map(({ host }) => host).sort()).toEqual(['new1', 'old1'])
-      expect(mended[0]!.times).toBeGreaterThan(8)
+      expect(mended[0]!.times).toBeGreaterThan(isLong ? 8 : 4)
       expect(blind).toEqual([])
     })
 

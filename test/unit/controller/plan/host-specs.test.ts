@@ -1,6 +1,7 @@
 import type { Fleet, Service } from '../../../../controller/config/fleet.js'
 import {
   hostSpecs,
+  isHalfDone,
   type Locals,
   type SpecsInput,
   type States,
@@ -202,6 +203,14 @@ describe('statesOf', () => {
       [younger, specs('moved', fresh, 5).get(younger)!],
     ])
     expect(statesOf(fleet, mixed).get(name('web'))).toEqual({ stage: 'moved', active: fresh })
+    expect(isHalfDone(web, mixed)).toBe(true)
+  })
+
+  it('is half done only where both hosts know it, and differ in more than their generation', () => {
+    const older = specs('moved', fresh, 4)
+    const younger = specs('moved', fresh, 5)
+    expect(isHalfDone(web, new Map([[old, older.get(old)!]]))).toBe(false)
+    expect(isHalfDone(web, new Map([...older, [fresh, younger.get(fresh)!]]))).toBe(false)
   })
 
   it('is planned where no host knows it', () => {
