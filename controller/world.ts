@@ -11,7 +11,7 @@ import type { Fleet } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { FleetLock } from './lock.js'
 import { type ResolvedAddress, resolveLocals } from './plan/addressing.js'
-import { type Locals, type ServiceState, statesOf } from './plan/host-specs.js'
+import { type Locals, type ServiceState, stateInGap, statesOf } from './plan/host-specs.js'
 import { standingPairs, type TunnelPair } from './plan/tunnel-pair.js'
 import type { Progress } from './progress.js'
 import { Recorder, recorded } from './record.js'
@@ -208,9 +208,10 @@ async function ask(world: World): Promise<Map<Name, OpenGap[]>> {
   if (connections && world.fleet.log?.connections === undefined)
     world.fleet = { ...world.fleet, log: { ...world.fleet.log, connections } }
   world.states = statesOf(world.fleet, world.specs)
-  for (const { service, phase, letGo } of [...gaps.values()].flat()) {
-    const state = world.states.get(service as Name)
-    if (state && phase !== 'open' && !letGo) world.states.set(service as Name, { ...state, paused: true })
+  const parts = [...gaps].flatMap(([host, own]) => own.map((gap) => ({ ...gap, host })))
+  for (const service of world.fleet.services.values()) {
+    const own = parts.filter((part) => part.service === service.name)
+    world.states.set(service.name, stateInGap(service, world.states.get(service.name)!, own))
   }
   world.pairs = standingPairs(world.specs)
   return gaps
