@@ -15,9 +15,9 @@ const bin = (name) => join(root, 'node_modules', '.bin', name)
  * the switch and the promises stay.
  */
 const long = [
-  ...['address-move', 'bad-input', 'boot', 'dns', 'explain', 'firewalls', 'forwarding-many', 'forwarding-path'],
-  ...['forwarding-verdict', 'init', 'plan', 'programs-bind', 'programs-postfix', 'programs-redis', 'record'],
-  ...['redirect', 'taken-back', 'udp-switch'],
+  ...['address-move', 'bad-input', 'balancer', 'boot', 'dns', 'egress', 'explain', 'firewalls', 'forwarding-many'],
+  ...['forwarding-path', 'forwarding-verdict', 'ftp', 'init', 'local-clients', 'plan', 'programs-bind'],
+  ...['programs-postfix', 'programs-postgresql', 'programs-redis', 'record', 'redirect', 'taken-back', 'udp-switch'],
 ]
 
 /** Each with what it needs: a command, or the directories of a jest run. */

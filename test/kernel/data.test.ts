@@ -409,20 +409,21 @@ onKernel('data from one host to another', () => {
     })
   })
 
-  test.each([
-    ['what isn’t there', '/srv/absent', 'preflight', /isn't there/],
-    ['a file', '/srv/file', 'preflight', /no directory/],
-    ['the system', '/etc', 'preflight', /belongs to the system/],
-    ['the system by another name', '/srv/link', 'preflight', /\/srv\/link \(\/etc\) belongs to the system/],
-    ['fleetmove itself', '/var/lib/fleetmove', 'preflight', /own files/],
-    ['a path that climbs', '/srv/../etc', 'invalid', /directories/],
-    ['a line of its own', '/srv/a\n[x]', 'invalid', /directories/],
-  ])('does not copy %s', async (_, directory, code, message) => {
+  test('does not copy what it must not', async () => {
     await old.host.sh('touch /srv/file; ln -s /etc /srv/link')
-    await expect(there({ mode: 'live' }, only(directory))).rejects.toMatchObject({
-      code,
-      message: expect.stringMatching(message),
-    })
+    for (const [directory, code, message] of [
+      ['/srv/absent', 'preflight', /isn't there/],
+      ['/srv/file', 'preflight', /no directory/],
+      ['/etc', 'preflight', /belongs to the system/],
+      ['/srv/link', 'preflight', /\/srv\/link \(\/etc\) belongs to the system/],
+      ['/var/lib/fleetmove', 'preflight', /own files/],
+      ['/srv/../etc', 'invalid', /directories/],
+      ['/srv/a\n[x]', 'invalid', /directories/],
+    ] as const) {
+      const said = await there({ mode: 'live' }, only(directory)).catch((error: unknown) => error)
+      const expected = { code, message: expect.stringMatching(message) }
+      expect({ directory, said }).toEqual({ directory, said: expect.objectContaining(expected) })
+    }
   })
 
   test('a full disk is named', async () => {
