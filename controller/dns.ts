@@ -11,7 +11,7 @@ import { knownResolvers } from './dns/resolvers.js'
 import { allArrivals, readHistory } from './history.js'
 import { inParallel } from './in-parallel.js'
 import { type JournalEntry, journal, readJournal } from './journal.js'
-import { isOwnProbe } from './own-probes.js'
+import { statusOfClients } from './own-probes.js'
 import { arrivalCurve } from './plan/arrival-curve.js'
 import type { ArrivalRow } from './plan/arrivals-over-time.js'
 import { type Estimate, merged, shareOf, whenBelow } from './plan/decay.js'
@@ -126,25 +126,23 @@ function arrivalsOf(
   entries: readonly JournalEntry[],
 ): Promise<ServiceArrivals[]> {
   return withWorld(context, async (world) => {
-    const from = Date.now()
     const statuses = new Map(
-      await inParallel(world.agents.values(), async (agent) => [agent.host, await agent.status(maxArrivals)] as const),
+      await inParallel(
+        world.agents.values(),
+        async (agent) => [agent.host, await statusOfClients(agent, maxArrivals, entries)] as const,
+      ),
     )
-    const asked = { from, to: Date.now() }
     const live = new Map(
       await inParallel(world.agents.values(), async (agent) => [agent.host, await readHistory(agent)] as const),
     )
     const history = allArrivals(await readRecord(world.fleet), live)
+    const now = Date.now()
     return inParallel(selectServices(world.fleet, names), async (service) => {
       const { stage, active } = world.states.get(service.name)!
       const of = (host: Name) => statuses.get(host)?.services.find((each) => each.name === service.name)
       const opened = (host: Name): number => (host === active ? of(host)?.served : of(host)?.forwarded) ?? 0
       const afterSwitch = active === service.to
-      const came = afterSwitch
-        ? (of(service.from)?.arrivals ?? []).filter(
-            (each) => !isOwnProbe(entries, each.client, each.lastSeenMsAgo, asked),
-          )
-        : []
+      const came = afterSwitch ? (of(service.from)?.arrivals ?? []) : []
       const own = records.filter((record) => record.service === service.name)
       const goneMs = latestGone(own)
       const spans = (host: Name) => (history.get(host) ?? []).filter((row) => row.service === service.name)
@@ -152,7 +150,7 @@ function arrivalsOf(
         came.slice(0, mostNamed),
         async ({ client, port, count, lastSeenMsAgo }) => {
           const ptr = await namesOf(world.fleet, client)
-          const lastSeenMs = asked.to - lastSeenMsAgo
+          const lastSeenMs = now - lastSeenMsAgo
           return {
             client,
             port,

@@ -6,7 +6,7 @@ import type { Service } from './config/fleet.js'
 import { keepHistory } from './history.js'
 import { inParallel } from './in-parallel.js'
 import { type JournalEntry, journal, readJournal } from './journal.js'
-import { isOwnProbe } from './own-probes.js'
+import { statusOfClients } from './own-probes.js'
 import { addressesOf, companions } from './plan/moving-addresses.js'
 import { cleanUp, releaseServices } from './release.js'
 import { selectServices } from './select-services.js'
@@ -126,17 +126,14 @@ async function survey(
   quietMs: number,
 ): Promise<Pick<Gate, 'stragglers' | 'established' | 'renumbered'>> {
   const entries = await readJournal(world.fleet)
-  const from = Date.now()
   const found = await inParallel(new Set(services.map((service) => service.from)), async (host) => {
-    const status = await agentOf(world, host).status(maxArrivals)
+    const status = await statusOfClients(agentOf(world, host), maxArrivals, entries)
     return status.services.filter((each) => services.some((s) => s.name === each.name && s.from === host))
   })
-  const asked = { from, to: Date.now() }
   const own = found.flat()
   const stragglers = own.flatMap((each) =>
     each.arrivals
       .filter((arrival) => arrival.lastSeenMsAgo <= quietMs)
-      .filter(({ client, lastSeenMsAgo }) => !isOwnProbe(entries, client, lastSeenMsAgo, asked))
       .map((arrival) => ({
         service: each.name as Name,
         client: arrival.client,

@@ -4,6 +4,7 @@ import { FleetmoveError } from '../proto/model/error.js'
 import type { Name } from '../proto/model/names.js'
 import type { Agent } from './agents/agent.js'
 import type { Fleet } from './config/fleet.js'
+import { hasMoved } from './plan/in-gap.js'
 import { type Progress, timed } from './progress.js'
 
 /** For a stop, a start and its health, each as long as it may take (controller/lifecycle.ts). */
@@ -44,7 +45,6 @@ export async function settleGaps(
   return settled
 }
 
-/** A host without its part has ended it, and then the other one knows how. */
 async function settle(parts: readonly Part[]): Promise<string> {
   const [target, origin] = ['target', 'origin'].map((role) => parts.find(({ gap }) => gap.role === role))
   const ask = (
@@ -52,7 +52,7 @@ async function settle(parts: readonly Part[]): Promise<string> {
     action: string,
     also: Partial<wire.GapRequest> = {},
   ): Promise<wire.GapReply> => agent.gap({ service: service as Name, id, action, ...also }, takeMs)
-  const moved = target ? target.gap.phase === 'started' : origin!.gap.phase === 'gone'
+  const moved = hasMoved(parts.map(({ gap }) => gap))
   if (target && !moved) await ask(target, 'yield')
   const holder = moved ? target : origin
   if (holder && !holder.gap.letGo) {

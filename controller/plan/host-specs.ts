@@ -212,25 +212,6 @@ export function statesOf(fleet: Fleet, specs: ReadonlyMap<Name, HostSpec>): Map<
   return states
 }
 
-/** What a host knows of a move that is between its stop and its start (fleetmove.proto, OpenGap). */
-export interface GapPart {
-  host: Name
-  role: string
-  phase: string
-  letGo: boolean
-}
-
-/** @param state as it is confirmed, which in a gap is how it was before. @param parts of both its hosts */
-export function stateInGap({ from, to }: Service, state: ServiceState, parts: readonly GapPart[]): ServiceState {
-  const begun = parts.filter(({ phase }) => phase !== 'open')
-  if (begun.some(({ letGo }) => !letGo)) return { ...state, paused: true }
-  const [known] = begun
-  if (!known) return state
-  const moved = known.phase === 'started' || known.phase === 'gone'
-  const other = known.host === from ? to : from
-  return { ...state, active: moved === (known.role === 'target') ? known.host : other }
-}
-
 /** Whether its two hosts hold different states of the service: their controller was killed while it confirmed one. */
 export function isHalfDone(service: Service, specs: ReadonlyMap<Name, HostSpec>): boolean {
   const [one, other] = [service.from, service.to].map((host) =>

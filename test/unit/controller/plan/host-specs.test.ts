@@ -5,7 +5,6 @@ import {
   type Locals,
   type SpecsInput,
   type States,
-  stateInGap,
   statesOf,
 } from '../../../../controller/plan/host-specs.js'
 import { makePair, type PairHost } from '../../../../controller/plan/tunnel-pair.js'
@@ -217,23 +216,4 @@ describe('statesOf', () => {
   it('is planned where no host knows it', () => {
     expect(statesOf(fleet, new Map()).get(name('web'))).toEqual({ stage: 'planned', active: old })
   })
-})
-
-describe('stateInGap', () => {
-  const confirmed = { stage: 'moving', active: old } as const
-  const part = (host: Name, role: string, phase: string, letGo: boolean) => ({ host, role, phase, letGo })
-
-  it.each([
-    ['as confirmed where nothing has begun', [part(old, 'origin', 'open', false)], confirmed],
-    [
-      'paused while one host lets nobody go',
-      [part(fresh, 'target', 'started', true), part(old, 'origin', 'paused', false)],
-      { ...confirmed, paused: true },
-    ],
-    ['on the target, as it knows', [part(fresh, 'target', 'started', true)], { ...confirmed, active: fresh }],
-    ['on the target, as the origin knows', [part(old, 'origin', 'gone', true)], { ...confirmed, active: fresh }],
-    ['on the origin, as it knows', [part(old, 'origin', 'back', true)], confirmed],
-    ['on the origin, as the target knows', [part(fresh, 'target', 'yielded', true)], confirmed],
-    ['on the way back: on the host it left', [part(old, 'target', 'yielded', true)], { ...confirmed, active: fresh }],
-  ])('%s', (_what, parts, state) => expect(stateInGap(web, confirmed, parts)).toEqual(state))
 })
