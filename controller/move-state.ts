@@ -10,7 +10,7 @@ export interface Moved {
   service: Name
   /** Where it answers now. */
   active: Name
-  /** Rolling: how long the switch itself took on both hosts. Recreate: how long nobody answered. */
+  /** Rolling: how long the switch itself took on both hosts. Recreate: how long nobody answered. 0: an earlier run did it. */
   switchMs: number
   /** Connections that were still there when the drain was over. */
   undrained: number

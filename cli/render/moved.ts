@@ -6,7 +6,8 @@ export const movedText = (services: readonly Moved[]): string =>
     .map(({ service, active, switchMs, undrained, addresses }) => {
       const left = undrained > 0 ? `; ${undrained} connections were still open when the drain was over` : ''
       const taken = addresses ? `; ${addresses.join(', ')} is there now` : ''
-      return `${service} answers on ${active} now (switched in ${switchMs.toFixed(0)} ms${left})${taken}.\n`
+      const switched = switchMs > 0 ? `switched in ${switchMs.toFixed(0)} ms` : 'switched before this run'
+      return `${service} answers on ${active} now (${switched}${left})${taken}.\n`
     })
     .join('')
 
