@@ -60,28 +60,33 @@ export class Stragglers extends Error {
 /** @throws FleetmoveError 'gate' while clients still arrive by the old address. */
 export async function finalize(context: Context, options: FinalizeOptions): Promise<FinalizeResult> {
   const named = selectServices(context.fleet, options.services)
-  return withLockedWorld(context, `finalize ${options.services.join(' ')}`.trim(), async (world) => {
-    const services = named.filter((service) => world.states.get(service.name)?.stage !== 'planned')
-    refuseUnmoved(world, services)
-    refuseHalfMoved(world, services)
-    const { stragglers, established, renumbered } = await survey(world, services, options.quietMs)
-    const fresh = justSwitched(await readJournal(world.fleet), services, options.quietMs)
-    const gated: Gate = { stragglers, established, renumbered, fresh, quietMs: options.quietMs }
-    if (stragglers.length > 0 || established > 0 || renumbered > 0 || fresh.length > 0) {
-      if (!options.force) throw gate(gated)
-      world.progress.note(
-        'finalize',
-        `--force: ${established} connections by the old address are cut${renumbered > 0 ? `, and of ${renumbered} by other addresses what still stands in 10 s` : ''}`,
-      )
-    }
-    const addresses = settledAddresses(world, services)
-    await keepHistory(world)
-    await releaseServices(world, services)
-    for (const service of services)
-      await journal(world.fleet, { type: 'stage', service: service.name, stage: 'finalized' })
-    await cleanUp(world)
-    return { finalized: services.map((service) => service.name), cut: established + renumbered, addresses }
-  })
+  return withLockedWorld(
+    context,
+    `finalize ${options.services.join(' ')}`.trim(),
+    async (world) => {
+      const services = named.filter((service) => world.states.get(service.name)?.stage !== 'planned')
+      refuseUnmoved(world, services)
+      refuseHalfMoved(world, services)
+      const { stragglers, established, renumbered } = await survey(world, services, options.quietMs)
+      const fresh = justSwitched(await readJournal(world.fleet), services, options.quietMs)
+      const gated: Gate = { stragglers, established, renumbered, fresh, quietMs: options.quietMs }
+      if (stragglers.length > 0 || established > 0 || renumbered > 0 || fresh.length > 0) {
+        if (!options.force) throw gate(gated)
+        world.progress.note(
+          'finalize',
+          `--force: ${established} connections by the old address are cut${renumbered > 0 ? `, and of ${renumbered} by other addresses what still stands in 10 s` : ''}`,
+        )
+      }
+      const addresses = settledAddresses(world, services)
+      await keepHistory(world)
+      await releaseServices(world, services)
+      for (const service of services)
+        await journal(world.fleet, { type: 'stage', service: service.name, stage: 'finalized' })
+      await cleanUp(world)
+      return { finalized: services.map((service) => service.name), cut: established + renumbered, addresses }
+    },
+    { leaving: true },
+  )
 }
 
 const settledAddresses = (world: World, services: readonly Service[]): SettledAddress[] =>

@@ -14,6 +14,7 @@ import {
   runsExpected,
 } from './bootstrap/bootstrap-host.js'
 import { type AgentChannel, openChannel } from './bootstrap/channel.js'
+import { collectFacts } from './bootstrap/facts.js'
 import { type ForeseenInstall, foreseeInstall } from './bootstrap/foresee-install.js'
 import { runningPaths } from './bootstrap/running-paths.js'
 import type { AskSecret } from './ssh/ask-secret.js'
@@ -34,6 +35,13 @@ export interface SiteOptions {
   log: (host: string, message: string) => void
   /** Told of each call to an agent before it is sent; what it returns, when that call is over. */
   call: (host: string, name: string) => (failed: boolean) => void
+}
+
+export interface Installed {
+  agent: Agent
+  /** Sent; 0 where all was there. */
+  bytes: number
+  started: boolean
 }
 
 export class Site {
@@ -117,8 +125,18 @@ export class Site {
   }
 
   /** Uploads what is missing, starts the agent if this version isn't running, and opens it. */
-  async install(): Promise<{ agent: Agent; bytes: number; started: boolean }> {
-    const { installed, sent, service } = await installHost(this.whole)
+  install(): Promise<Installed> {
+    return this.installOn(this.whole)
+  }
+
+  /** The same where an agent has left something behind that only an agent can take back. */
+  async revive(): Promise<Installed> {
+    const facts = await collectFacts(this.reached.root)
+    return this.installOn({ ...this.reached, facts })
+  }
+
+  private async installOn(host: ReachedHost): Promise<Installed> {
+    const { installed, sent, service } = await installHost(host)
     this.opened ??= this.talk(await openChannel(this.reached.root, installed))
     this.paths = installed
     return { agent: this.opened, bytes: sent, started: service === 'started' }

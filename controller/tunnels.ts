@@ -5,6 +5,7 @@ import { FleetmoveError } from '../proto/model/error.js'
 import type { HostFacts } from '../proto/model/facts.js'
 import type { TunnelDriver } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
+import { change } from './change.js'
 import { inParallel } from './in-parallel.js'
 import { chooseTunnel, leastTunnelMtu, type TunnelEndFacts, tunnelMtu } from './plan/choose-tunnel.js'
 import { type DirectEnd, directEnds } from './plan/direct-link.js'
@@ -60,6 +61,22 @@ export async function pairsFor(world: World, means = byAgents(world)): Promise<T
   const missing = missingPairs(world)
   const made = await inParallel(missing, ({ a, b, index }) => newPair(world, means, a, b, index), 16)
   return [...pairs, ...made]
+}
+
+/**
+ * Takes away ends of tunnels whose other end is gone, where a `down` was killed between two hosts or one has lost its
+ * state: they hold the number and the port that the tunnel in their place is going to need.
+ */
+export async function dropHalfTunnels(world: World): Promise<void> {
+  const whole = new Set(world.pairs.map(({ a, b }) => pairKey(a, b)))
+  const known = world.states
+  const untied = [...world.fleet.services.values()].filter(({ from, to }) => !whole.has(pairKey(from, to)))
+  const states = new Map(
+    untied.map(({ name, from }) => [name, { stage: 'planned' as const, active: known.get(name)?.active ?? from }]),
+  )
+  await change(world, { states })
+  // Where they are in their move is only known from what has just been taken away.
+  world.states = known
 }
 
 /** With the MTU that the path leaves by now, where the hosts have seen large packets vanish; it is never raised again. */

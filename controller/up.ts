@@ -11,7 +11,7 @@ import type { ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
 import type { SavedPlan } from './saved-plan.js'
 import { selectServices } from './select-services.js'
-import { awaitTunnels, pairsFor } from './tunnels.js'
+import { awaitTunnels, dropHalfTunnels, pairsFor } from './tunnels.js'
 import { assertVerified, type Verification, verifyServices } from './verify.js'
 import { type Context, lockHosts, refresh, type World, withLockedWorld } from './world.js'
 
@@ -38,6 +38,7 @@ export function up(context: Context, plan?: SavedPlan): Promise<UpResult> {
       await installAgents(world)
       await lockHosts(world)
       await refresh(world)
+      await dropHalfTunnels(world)
       const pairs = await pairsFor(world)
       const finalized = await finalizedServices(world.fleet)
       const services = selectServices(world.fleet, []).filter((service) => !finalized.has(service.name))

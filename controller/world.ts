@@ -14,7 +14,7 @@ import { type ResolvedAddress, resolveLocals } from './plan/addressing.js'
 import { type Locals, type ServiceState, statesOf } from './plan/host-specs.js'
 import { stateInGap } from './plan/in-gap.js'
 import { standingPairs, type TunnelPair } from './plan/tunnel-pair.js'
-import type { Progress } from './progress.js'
+import { type Progress, timed } from './progress.js'
 import { Recorder, recorded } from './record.js'
 import { settleGaps } from './settle-gaps.js'
 import { Site, type SiteOptions } from './site.js'
@@ -59,6 +59,8 @@ export interface OpenOptions {
   replacing?: boolean
   /** Not even an unconfirmed trial is ended, and an agent of another version is asked as it is. */
   asItIs?: boolean
+  /** Hosts are going to be left as they were found: an agent that has died is started again where it has to take something back. */
+  leaving?: boolean
   /** All facts of every host are needed, since it may be changed beyond what an agent that runs there does. */
   allFacts?: boolean
   /** What else is in the way on the hosts that were reached, where some were not: told together. */
@@ -85,7 +87,7 @@ export async function openWorld(context: Context, options: OpenOptions = {}): Pr
 
 async function openOnce(
   { fleet, progress, site, confirmWithinMs }: Context,
-  { lock, replacing = false, asItIs = false, allFacts = false, judge = () => [] }: OpenOptions,
+  { lock, replacing = false, leaving = false, asItIs = false, allFacts = false, judge = () => [] }: OpenOptions,
 ): Promise<World> {
   const sites = new Map<Name, Site>()
   const vantages = new Map<Name, Site>()
@@ -129,6 +131,7 @@ async function openOnce(
     await inParallel([...sites.values(), ...vantages.values()], async (each) => {
       const agent = await each.agent(asItIs ? 'use' : replacing ? 'pass over' : 'refuse')
       if (agent) world.agents.set(each.name, agent)
+      else if (leaving && each.basics.installed.ledger) world.agents.set(each.name, await revive(world, each))
     })
     try {
       await lockHosts(world)
@@ -142,6 +145,18 @@ async function openOnce(
     await closeSites([...sites.values(), ...vantages.values()])
     throw error
   }
+}
+
+async function revive({ progress, record }: World, site: Site): Promise<Agent> {
+  const { agent } = await timed(
+    progress,
+    site.name,
+    'agent',
+    () => site.revive(),
+    () => 'started again',
+  )
+  record.add({ type: 'host', host: site.name, what: 'installed', steps: ['start the agent as a service of the host'] })
+  return agent
 }
 
 export async function withWorld<T>(

@@ -161,7 +161,7 @@ const dialAgent = async (root: RootAccess, argv: readonly string[]): Promise<Rem
         reject(
           new AgentGone({
             message: `no connection to the agent: ${said.trim() || signal || `exit code ${code}`}`,
-            hint: 'Run: fleetmove up',
+            hint: 'run `fleetmove up`: it starts the agent and puts everything back',
             ...(host === undefined ? {} : { host }),
           }),
         )

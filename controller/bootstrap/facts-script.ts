@@ -7,7 +7,7 @@
  * `ip -o` and not `-j`: iproute2 has JSON only since 4.14, and busybox never.
  */
 import { toolNames } from '../../proto/model/facts.js'
-import { libraryDirectory, pidFile, socketPath, unitName } from './remote-paths.js'
+import { ledgerFile, libraryDirectory, pidFile, socketPath, unitName } from './remote-paths.js'
 
 const tools = toolNames.join(' ')
 
@@ -102,6 +102,7 @@ const basics = `
   ip -o -6 route show default 2>/dev/null | each route6
   [ -d ${libraryDirectory} ] && say installed directory
   [ -S ${socketPath} ] && say installed socket
+  [ -e ${ledgerFile} ] && say installed ledger
   pid=
   [ -d /run/systemd/system ] && pid=$(systemctl show -p MainPID --value ${unitName} 2>/dev/null)
   [ "\${pid:-0}" != 0 ] || { [ -r ${pidFile} ] && read -r pid <${pidFile}; }

@@ -68,6 +68,7 @@ export const parseFacts = (text: string): HostFacts | undefined => {
     installed: {
       directory: installed.includes('directory'),
       socket: installed.includes('socket'),
+      ledger: installed.includes('ledger'),
       runningAgent: /\/agent-([0-9a-f]{16})\/agent\.cjs serve\b/.exec(one('running'))?.[1] ?? '',
       runningRuntime: /\/runtime-([0-9a-f]{16})\/node /.exec(one('running'))?.[1] ?? '',
     },

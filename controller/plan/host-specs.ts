@@ -46,14 +46,16 @@ export interface SpecsInput {
   held?: ReadonlyMap<Name, HostSpec>
 }
 
-/** A spec for every host that has a tunnel. */
+/** A spec for every host that has a tunnel, or holds one. */
 export function hostSpecs(input: SpecsInput): Map<Name, HostSpec> {
   const specs = new Map<Name, HostSpec>()
   for (const host of input.fleet.hosts.keys()) {
     const tunnels = input.pairs.filter((pair) => pair.a === host || pair.b === host)
-    if (tunnels.length === 0) continue
+    const held = input.held?.get(host)
+    // One that holds something that it isn't to have any more is told so.
+    if (tunnels.length === 0 && !held?.tunnels.length) continue
     const services = [...input.fleet.services.values()].filter((s) => s.from === host || s.to === host)
-    const addresses = movedAddresses(input, host, input.held?.get(host))
+    const addresses = movedAddresses(input, host, held)
     specs.set(host, {
       fleet: input.fleet.name,
       host,
@@ -79,10 +81,14 @@ function logOf({ log }: Fleet): Pick<HostSpec, 'log'> {
   }
 }
 
+/** Whether hosts have to do with it: not before `up`, nor when it is finalized. */
+export const isOnItsWay = (state: ServiceState | undefined): state is ServiceState =>
+  state !== undefined && state.stage !== 'planned' && state.stage !== 'finalized'
+
 /** A service on its way, as one of its hosts must treat it; none while it is planned or finalized. */
 function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSpec[] {
   const state = input.states.get(service.name)
-  if (!state || state.stage === 'planned' || state.stage === 'finalized') return []
+  if (!isOnItsWay(state)) return []
   const { name, from, to } = service
   return [
     {

@@ -148,6 +148,8 @@ export interface HostFacts {
     directory: boolean
     /** /run/fleetmove/agent.sock is there. */
     socket: boolean
+    /** /var/lib/fleetmove/ledger.json is there: an agent has changed something, or was about to. */
+    ledger: boolean
     /** First 16 hex digits of the hash of the agent that runs, '' when none does. */
     runningAgent: string
     /** The same of the runtime that it runs on. */

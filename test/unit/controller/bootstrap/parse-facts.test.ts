@@ -59,7 +59,7 @@ describe('parseFacts', () => {
       ],
       bootId: '51f2d7cb-f832-470c-86c5-97c56d8d70cd',
       conntrack: { count: 0, max: 262144 },
-      installed: { directory: false, socket: false, runningAgent: '', runningRuntime: '' },
+      installed: { directory: false, socket: false, ledger: false, runningAgent: '', runningRuntime: '' },
     })
     expect(parseFacts(recorded('debian-12-root'))?.disk.usrLocalKib).toBeGreaterThan(0)
     expect(parseFacts(recorded('debian-12-root'))?.clockMs).toBe(
@@ -156,9 +156,12 @@ describe('parseFacts', () => {
   it('names the agent that runs', () => {
     const running =
       '/usr/local/lib/fleetmove/runtime-00112233aabbccdd/node /usr/local/lib/fleetmove/agent-0123456789abcdef/agent.cjs serve '
-    expect(parse('installed\tdirectory', 'installed\tsocket', `running\t${running}`).installed).toEqual({
+    expect(
+      parse('installed\tdirectory', 'installed\tsocket', 'installed\tledger', `running\t${running}`).installed,
+    ).toEqual({
       directory: true,
       socket: true,
+      ledger: true,
       runningAgent: '0123456789abcdef',
       runningRuntime: '00112233aabbccdd',
     })

@@ -86,7 +86,7 @@ describe('preflight', () => {
     expect(
       one({
         disk: { usrLocalKib: 1024, varLibKib: 100_000 },
-        installed: { directory: true, socket: true, runningAgent: '', runningRuntime: '' },
+        installed: { directory: true, socket: true, ledger: true, runningAgent: '', runningRuntime: '' },
       }),
     ).toEqual([])
     expect(one({ disk: { usrLocalKib: undefined, varLibKib: undefined } })).toEqual([])

@@ -1,0 +1,81 @@
+import { change } from '../../../controller/change.js'
+import type { Fleet, Service } from '../../../controller/config/fleet.js'
+import type { TunnelPair } from '../../../controller/plan/tunnel-pair.js'
+import type { World } from '../../../controller/world.js'
+import { FleetmoveError } from '../../../proto/model/error.js'
+import type { HostSpec, TunnelSpec } from '../../../proto/model/host-spec.js'
+import type { Name } from '../../../proto/model/names.js'
+
+const name = (text: string): Name => text as Name
+const [old1, new1, new2, web, api] = ['old1', 'new1', 'new2', 'web', 'api'].map(name) as [Name, Name, Name, Name, Name]
+
+const end = (peer: Name, index: number): TunnelSpec =>
+  ({ index, peer, peerAddresses: [], probe: { port: 1, pairs: [] } }) as unknown as TunnelSpec
+const holds = (host: Name, ...tunnels: TunnelSpec[]): [Name, HostSpec] => [
+  host,
+  { fleet: name('spring'), host, generation: 3, tunnels, services: [] },
+]
+const service = (text: Name, to: Name): Service =>
+  ({ name: text, from: old1, to, listen: [], addresses: [] }) as unknown as Service
+const fleet = {
+  name: 'spring',
+  hosts: new Map([old1, new1, new2].map((host) => [host, { addresses: [] }])),
+  services: new Map([service(web, new1), service(api, new2)].map((each) => [each.name, each])),
+} as unknown as Fleet
+
+/** `web` and `api` are forwarded; whoever holds no spec has no agent. */
+function worldOf(specs: Map<Name, HostSpec>, pairs: TunnelPair[]) {
+  const applied: string[] = []
+  const agent = (host: Name) => ({
+    host,
+    apply: async (spec: HostSpec) => {
+      applied.push(`${host}: tunnels to ${spec.tunnels.map(({ peer }) => peer).join(' and ') || 'nobody'}`)
+      return { steps: [] }
+    },
+  })
+  const world = {
+    ...{ fleet, specs, pairs, locals: new Map(), generation: 3, confirmWithinMs: 1, changing: Promise.resolve() },
+    states: new Map([web, api].map((each) => [each, { stage: 'forwarding', active: old1 }])),
+    agents: new Map([...specs.keys()].map((host) => [host, agent(host)])),
+    sites: new Map([...specs.keys()].map((host) => [host, { anew: async () => {} }])),
+  } as unknown as World
+  return { world, applied }
+}
+
+const pair = (a: Name, b: Name, index: number): TunnelPair => ({
+  a,
+  b,
+  ends: { [a]: end(b, index), [b]: end(a, index) },
+})
+
+describe('a change while a host has no agent', () => {
+  const specs = new Map([holds(old1, end(new1, 1), end(new2, 2)), holds(new1, end(old1, 1))])
+
+  it('is refused, whatever it is about: it would take the way of other clients', async () => {
+    const { world, applied } = worldOf(new Map(specs), [pair(new1, old1, 1)])
+    const states = new Map([[web, { stage: 'moving' as const, active: old1 }]])
+    const refusal = await change(world, { states }).catch((error: unknown) => error)
+    expect(refusal).toBeInstanceOf(FleetmoveError)
+    expect(refusal).toMatchObject({ code: 'unreachable', host: new2, message: expect.stringContaining('api') })
+    expect(applied).toEqual([])
+  })
+
+  it('says what an agent lacks that has lost its state', async () => {
+    const { world } = worldOf(new Map([...specs, holds(new2)]), [pair(new1, old1, 1)])
+    await expect(change(world, {})).rejects.toMatchObject({ host: new2, message: expect.stringContaining('no end') })
+  })
+
+  it('passes where nobody needs that host any more: its peers lose their ends', async () => {
+    const { world, applied } = worldOf(new Map(specs), [pair(new1, old1, 1)])
+    await change(world, { states: new Map([[api, { stage: 'planned' as const, active: old1 }]]) })
+    expect(applied).toContain('old1: tunnels to new1')
+  })
+
+  it('leaves a host with nothing that holds only ends without their others', async () => {
+    const { world, applied } = worldOf(new Map([holds(new2, end(old1, 2))]), [])
+    await change(world, {
+      states: new Map([web, api].map((each) => [each, { stage: 'planned' as const, active: old1 }])),
+    })
+    expect(applied).toEqual(['new2: tunnels to nobody'])
+  })
+})
