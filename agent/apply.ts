@@ -46,10 +46,7 @@ export async function plan(
   return { observed, desired, ...difference(desired, observed, found) }
 }
 
-/** Which keys matter depends on which links there are. */
-export async function observeAll(kernel: Kernel): Promise<Observed> {
-  return kernel.observe(sysctlKeys(await kernel.observe([])))
-}
+export const observeAll = (kernel: Kernel): Promise<Observed> => kernel.observe((links) => sysctlKeys({ links }))
 
 /**
  * Makes the kernel match the spec.

@@ -1,10 +1,10 @@
 /** Our tables of the families ip and ip6 (agent/plan/asides.ts), by nft(8). */
 import type { Family } from '../../proto/model/address.js'
 import { table } from '../plan/own.js'
-import { loadText } from './nft.js'
+import { loadText, type Netfilter } from './nft.js'
 import type { ObservedAside } from './observed.js'
 import type { Performers } from './step.js'
-import { runTool, ToolFailed, ToolMissing } from './tool.js'
+import { runTool, ToolFailed } from './tool.js'
 
 const nameOf = (family: Family): string => (family === 4 ? 'ip' : 'ip6')
 
@@ -12,10 +12,11 @@ interface Listing {
   nftables: { rule?: { comment?: string } }[]
 }
 
-export async function observeAsides(): Promise<ObservedAside[]> {
-  // The tables' names first: others may have tables of these families with very many rules.
-  const tables = await listTables()
-  const present = ([4, 6] as const).filter((family) => tables.includes(`table ${nameOf(family)} ${table}`))
+/** @param tables of the host: others may have tables of these families with very many rules, so that they aren't listed */
+export function observeAsides(tables: Netfilter['tables']): Promise<ObservedAside[]> {
+  const present = ([4, 6] as const).filter((family) =>
+    tables.some((each) => each.family === nameOf(family) && each.name === table),
+  )
   return Promise.all(
     present.map(async (family): Promise<ObservedAside> => {
       const { nftables } = JSON.parse(await runTool('nft', ['-j', 'list', 'table', nameOf(family), table])) as Listing
@@ -24,15 +25,6 @@ export async function observeAsides(): Promise<ObservedAside[]> {
       return { family, fingerprint: marks[0] ?? null, rules: rules.length }
     }),
   )
-}
-
-async function listTables(): Promise<string[]> {
-  try {
-    return (await runTool('nft', ['list', 'tables'])).split('\n')
-  } catch (error) {
-    if (error instanceof ToolMissing) return []
-    throw error
-  }
 }
 
 export const asidePerformers = (runDirectory: string): Pick<Performers, 'load-aside' | 'delete-aside'> => ({

@@ -15,12 +15,15 @@ import type { Performers } from './step.js'
 import { runTool, ToolFailed, ToolMissing } from './tool.js'
 
 interface Listing {
-  nftables: { chain?: NftChain; rule?: { handle: number; chain: string; comment?: string } }[]
+  nftables: { rule?: { handle: number; chain: string; comment?: string } }[]
 }
 
-/** @param inet what stands in the family inet, as nft prints it */
-export async function observeFirewalls(inet: string): Promise<ForeignChain[]> {
-  const chains = (await listChains()).filter(isForeign)
+/**
+ * @param inet what stands in the family inet, as nft prints it
+ * @param all chains of all families
+ */
+export async function observeFirewalls(inet: string, all: readonly NftChain[]): Promise<ForeignChain[]> {
+  const chains = all.filter(isForeign)
   const families = (['ip', 'ip6'] as const).filter((family) => chains.some((chain) => chain.family === family))
   const saves = (
     await Promise.all([
@@ -40,16 +43,6 @@ export async function observeFirewalls(inet: string): Promise<ForeignChain[]> {
   )
   const own = chains.some((chain) => chain.family === 'inet') ? [inet] : []
   return readFirewalls({ nft: [...own, ...(await Promise.all(others.map(listFamily)))], iptables: saves })
-}
-
-async function listChains(): Promise<NftChain[]> {
-  try {
-    const listing = JSON.parse(await runTool('nft', ['-j', 'list', 'chains'])) as Listing
-    return listing.nftables.flatMap(({ chain }) => chain ?? [])
-  } catch (error) {
-    if (error instanceof ToolMissing) return []
-    throw error
-  }
 }
 
 type Save = { command: IptablesCommand; text: string }

@@ -11,7 +11,7 @@ import { firewallPerformers, observeFirewalls } from './firewalls.js'
 import type { Kernel } from './kernel.js'
 import { type Link, linkPerformers, listLinks } from './links.js'
 import { type Netlink, NetlinkError, netlinkProtocol, openRaw, openRoute } from './netlink.js'
-import { listFamily, nftPerformers, observeTable } from './nft.js'
+import { listNetfilter, nftPerformers, observeTable } from './nft.js'
 import type { Observed, ObservedLink } from './observed.js'
 import { observeProcesses, processPerformers } from './process.js'
 import { listRoutes, routePerformers } from './routes.js'
@@ -76,13 +76,14 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
   }
   return {
     observe: async (sysctls) => {
-      const inet = listFamily('inet')
+      const netfilterNow = listNetfilter()
+      const links = listLinks(netlink)
       const [byNetlink, table, asides, firewalls, values] = await Promise.all([
-        observeByNetlink(netlink),
-        inet.then((text) => observeTable(netfilter, text)),
-        observeAsides(),
-        inet.then(observeFirewalls),
-        readSysctls(sysctls),
+        links.then((found) => observeByNetlink(netlink, found)),
+        netfilterNow.then(({ inet }) => observeTable(netfilter, inet)),
+        netfilterNow.then(({ tables }) => observeAsides(tables)),
+        netfilterNow.then(({ inet, chains }) => observeFirewalls(inet, chains)),
+        links.then((found) => readSysctls(typeof sysctls === 'function' ? sysctls(found.map(observedLink)) : sysctls)),
       ])
       return { ...byNetlink, table, asides, firewalls, sysctls: values, processes: observeProcesses(runDirectory) }
     },
@@ -104,8 +105,8 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
 
 async function observeByNetlink(
   netlink: Netlink,
+  links: readonly Link[],
 ): Promise<Omit<Observed, 'table' | 'asides' | 'firewalls' | 'sysctls' | 'processes'>> {
-  const links = await listLinks(netlink)
   const nameOf = new Map(links.map((link) => [link.index, link.name]))
   const [addresses, { routes, uplinks }, rules, wireguard] = await Promise.all([
     listAddresses(netlink, nameOf),

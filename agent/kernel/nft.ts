@@ -3,6 +3,7 @@
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
+import type { NftChain } from '../plan/firewall/read-nft.js'
 import { table } from '../plan/own.js'
 import { dispatchMaps } from '../plan/ruleset.js'
 import type { Netlink } from './netlink.js'
@@ -24,11 +25,41 @@ export async function listFamily(family: string): Promise<string> {
   }
 }
 
+/** All of nf_tables that every look needs, without the elements of sets. */
+export interface Netfilter {
+  /** The family inet, as nft prints it. */
+  inet: string
+  /** Chains of all families. */
+  chains: NftChain[]
+  tables: { family: string; name: string }[]
+}
+
+/**
+ * One run of nft for the three: each by itself costs a process and a reading of the kernel's tables, of `list tables`
+ * (1.0.6) even of every rule. @returns nothing where there is no nft
+ */
+export async function listNetfilter(): Promise<Netfilter> {
+  try {
+    // A document for each command, each on a line of its own.
+    const text = await runTool('nft', ['-j', '-t', 'list ruleset inet; list chains; list tables'])
+    const [inet = '', chains = '', tables = ''] = text.split('\n')
+    const read = (line: string): Listing['nftables'] => (JSON.parse(line) as Listing).nftables
+    return {
+      inet,
+      chains: read(chains).flatMap(({ chain }) => chain ?? []),
+      tables: read(tables).flatMap((item) => item.table ?? []),
+    }
+  } catch (error) {
+    if (error instanceof ToolMissing) return { inet: '{"nftables":[]}', chains: [], tables: [] }
+    throw error
+  }
+}
+
 /** The parts of the listing that are read; each object has one key, its kind. */
 interface Listing {
   nftables: {
-    table?: { name: string }
-    chain?: { table: string; name: string }
+    table?: { family: string; name: string }
+    chain?: NftChain
     counter?: { table: string; name: string; packets: number }
     rule?: { table: string; chain: string; comment?: string }
   }[]

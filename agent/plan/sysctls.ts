@@ -32,14 +32,14 @@ const arpAnnounce = (device: string): string => `net.ipv4.conf.${device}.arp_ann
 const allSendRedirects = 'net.ipv4.conf.all.send_redirects'
 
 /** Every key whose value decides what to set or what to put back, so that it must be observed first. */
-export function sysctlKeys(observed: Pick<Observed, 'links'>): string[] {
+export function sysctlKeys({ links }: { links: readonly { name: string }[] }): string[] {
   return [
     forwarding6,
     // Writing `all` writes this and every device's, so each must be known to be put back.
     'net.ipv6.conf.default.forwarding',
     allSendRedirects,
     ...tracking,
-    ...observed.links.flatMap(({ name }) => [
+    ...links.flatMap(({ name }) => [
       forwarding4(name),
       `net.ipv4.conf.${name}.rp_filter`,
       `net.ipv4.conf.${name}.route_localnet`,

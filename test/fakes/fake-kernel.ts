@@ -2,7 +2,7 @@
  * A kernel in memory that keeps the same promises as agent/kernel/linux.ts: test/contract/kernel.test.ts
  * runs the same assertions on both.
  */
-import type { Kernel } from '../../agent/kernel/kernel.js'
+import type { Kernel, SysctlKeys } from '../../agent/kernel/kernel.js'
 import type {
   Observed,
   ObservedAside,
@@ -109,8 +109,9 @@ export class FakeKernel implements Kernel {
     if (change.sysctl) this.writeSysctl(...change.sysctl)
   }
 
-  async observe(sysctls: readonly string[]): Promise<Observed> {
-    const values = sysctls.flatMap((key) => {
+  async observe(sysctls: SysctlKeys): Promise<Observed> {
+    const keys = typeof sysctls === 'function' ? sysctls(this.links) : sysctls
+    const values = keys.flatMap((key) => {
       const value = this.sysctls.get(key)
       return value === undefined ? [] : [[key, value]]
     })
