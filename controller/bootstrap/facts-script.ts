@@ -154,11 +154,17 @@ TRIALS
     ip -o -$family route show table all 2>/dev/null | grep -E ' table 5(1[89]|2[0-4])[0-9]( |$)' | head -n 20 | each table
   done
   ss -Hltunp 2>/dev/null | each listener
+  # One listing for all: \`list tables\` reads every rule too, and a process a question adds up.
+  filters=
   if has nft; then
-    nft list tables 2>/dev/null | each nft.table
-    nft list chains 2>/dev/null | grep -E '^table|flags|chain |hook (forward|input)' | each nft.chain
-    nft -t list ruleset 2>/dev/null | grep -E 'mark|comment "fleetmove"' | head -n 500 | each nft.rule
+    filters=$(nft -t list ruleset 2>/dev/null | awk '
+      /^table / { family = $2; print "nft.table\\t" $1 " " $2 " " $3 }
+      /^table |^[ \\t]+(flags|chain) |hook (forward|input)/ { print "nft.chain\\t" $0 }
+      /hook (forward|input|prerouting)/ { print "nft.hooked\\t" family }
+      /mark|comment "fleetmove"/ && rules++ < 500 { print "nft.rule\\t" $0 }')
+    printf '%s\\n' "$filters"
   fi
+  found() { case "$newline$filters$newline" in *"$newline$1$newline"*) ;; *) return 1 ;; esac; }
   for tool in iptables ip6tables; do
     has $tool-save && $tool-save 2>/dev/null | grep -E '^[*]|^:(FORWARD|DOCKER-USER) |mark|fleetmove' | head -n 500 | each $tool
   done
@@ -166,7 +172,7 @@ TRIALS
   for base in iptables ip6tables; do
     case $base in iptables) family=ip ;; *) family=ip6 ;; esac
     kinds=
-    if nft list tables $family 2>/dev/null | grep -q ' filter$'; then kinds=nft; fi
+    if found "nft.table\ttable $family filter"; then kinds=nft; fi
     if grep -qx filter /proc/net/\${family}_tables_names 2>/dev/null; then kinds="$kinds legacy"; fi
     for kind in $kinds; do
       for command in $base-$kind $base; do
@@ -176,7 +182,7 @@ TRIALS
       done
     done
     # Kubernetes has megabytes of them, and nothing there that filters apart from iptables' tables.
-    if nft list chains $family 2>/dev/null | grep -qE 'hook (forward|input|prerouting)'; then
+    if found "nft.hooked\t$family"; then
       listing=$(nft -j -t list ruleset $family 2>/dev/null)
       [ \${#listing} -lt 1000000 ] && say firewall.nft "$listing"
     fi
