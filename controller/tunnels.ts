@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Ip } from '../proto/model/address.js'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostFacts } from '../proto/model/facts.js'
-import type { TunnelDriver } from '../proto/model/host-spec.js'
+import type { HostSpec, TunnelDriver } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { change } from './change.js'
 import { inParallel } from './in-parallel.js'
@@ -69,6 +69,8 @@ export async function pairsFor(world: World, means = byAgents(world)): Promise<T
  */
 export async function dropHalfTunnels(world: World): Promise<void> {
   const whole = new Set(world.pairs.map(({ a, b }) => pairKey(a, b)))
+  const isHalf = ({ host, tunnels }: HostSpec): boolean => tunnels.some(({ peer }) => !whole.has(pairKey(host, peer)))
+  if (![...world.specs.values()].some(isHalf)) return
   const known = world.states
   const untied = [...world.fleet.services.values()].filter(({ from, to }) => !whole.has(pairKey(from, to)))
   const states = new Map(

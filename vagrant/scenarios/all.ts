@@ -1,5 +1,6 @@
 /** Every scenario, in the order in which they run. */
 import { agentUnit, runCommands } from './agent-unit.js'
+import { compose } from './compose.js'
 import { docker } from './docker.js'
 import { firewalls } from './firewalls.js'
 import { machinesOnly } from './machines-only.js'
@@ -14,6 +15,7 @@ export const scenarios: readonly Scenario[] = [
   runCommands,
   ...moves,
   ...docker,
+  compose,
   ...reboots,
   ...firewalls,
   ...machinesOnly,

@@ -5,7 +5,7 @@ import type { Scenario } from './scenario.js'
 import { finalize, fleetText, serviceText, verifyAll } from './web-move.js'
 
 /** Docker 20.10 has IPv6 behind `experimental`; later versions ignore that word. */
-const daemonSettings = (userlandProxy: boolean): string =>
+export const daemonSettings = (userlandProxy: boolean): string =>
   JSON.stringify({
     'userland-proxy': userlandProxy,
     ipv6: true,
@@ -15,12 +15,15 @@ const daemonSettings = (userlandProxy: boolean): string =>
   })
 
 /** There is no registry: an image of perl and what it is linked with, out of the host's own files. */
-const makeContainer = (host: string, isRunning: boolean): string => `set -eu
+export const practiceImage = `set -eu
 systemctl start docker
 cd /
 tar -ch usr/bin/perl usr/lib/x86_64-linux-gnu/perl-base lib64/ld-linux-x86-64.so.2 \\
-  $(ldd /usr/bin/perl | sed -n 's/.* => .\\([^ ]*\\) .*/\\1/p') usr/local/lib/practice/echo.pl 2>/dev/null |
+  $(ldd /usr/bin/perl | sed -n 's/.* => .\\([^ ]*\\) .*/\\1/p') usr/local/lib/practice 2>/dev/null |
   docker import - practice >/dev/null
+`
+
+const makeContainer = (host: string, isRunning: boolean): string => `${practiceImage}
 # An engine without tini: perl as process 1 ignores TERM unless told.
 docker create --name echo --stop-signal KILL -p ${echoPort}:${echoPort}/tcp -p ${echoPort}:${echoPort}/udp practice \\
   /usr/bin/perl -I/usr/lib/x86_64-linux-gnu/perl-base /usr/local/lib/practice/echo.pl ${host} \\
@@ -55,14 +58,14 @@ async function move(world: World, userlandProxy: boolean): Promise<void> {
   await world.fleetmove('advance --all')
   await finalize(world)
   await askEcho(world, 'new1', 'new1')
-  none('left behind', await ours(world))
+  none('left behind', await leftOfOurs(world))
 }
 
 const isRunning = async (world: World, host: string): Promise<string> =>
   (await world.shell(host, "docker inspect -f '{{.State.Running}}' echo")).trim()
 
 /** Docker's own rules change with its containers, so what is looked for is what bears our name. */
-async function ours(world: World): Promise<string[]> {
+export async function leftOfOurs(world: World): Promise<string[]> {
   const look =
     'nft list ruleset | grep -i fleetmove; iptables-save | grep -i fleetmove; ip -o link | grep ": fm"; ls -d /run/fleetmove /var/lib/fleetmove 2>/dev/null; true'
   const said = await Promise.all(['old1', 'new1'].map((host) => world.shell(host, look)))

@@ -6,12 +6,23 @@ import { hasSystemd } from './web-move.js'
 
 export const echoPort = 7000
 const program = '/usr/local/lib/practice/echo.pl'
+const asking = '/usr/local/lib/practice/ask.pl'
 
 const fixture = (world: World): string =>
   readFileSync(join(world.repository, 'test', 'e2e', 'fixtures', 'echo.pl'), 'utf8')
 
 export const putEcho = (world: World, host: string): Promise<void> =>
   world.substrate.copy(host, program, fixture(world), 0o755)
+
+/** Puts the program that asks beside it, for who has not the file system of the hosts: a container. */
+export const putAsk = (world: World, host: string): Promise<void> =>
+  world.substrate.copy(host, asking, readFileSync(join(world.repository, 'test', 'e2e', 'fixtures', 'ask.pl'), 'utf8'))
+
+/** @param runs the words before the program @returns the name of who answers at `address`, and whom it sees */
+export async function askFrom(world: World, host: string, runs: string, address: string): Promise<string> {
+  const line = (await world.shell(host, `${runs} ${asking} tcp ${address} ${echoPort}`)).trim()
+  return line.startsWith('error') ? line : line.split(' ').slice(0, 2).join(' ')
+}
 
 const command = (host: string): string => `/usr/bin/perl ${program} ${host} tcp :: ${echoPort} udp :: ${echoPort}`
 
