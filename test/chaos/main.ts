@@ -44,7 +44,10 @@ async function main(): Promise<number> {
   const until = Date.now() + Number(values.minutes ?? 30) * 60_000
   const report = new Report()
   const practice = await startChaos(`chaos-${process.pid}`)
-  const stop = (): void => void practice.end().finally(() => process.exit(130))
+  const stop = (): void => {
+    process.stdout.write(report.text())
+    void practice.end().finally(() => process.exit(130))
+  }
   process.on('SIGINT', stop).on('SIGTERM', stop)
   say(`seed ${seed}; faults: ${allowed.join(', ')}`)
   try {
