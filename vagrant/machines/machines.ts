@@ -157,6 +157,8 @@ export class Machines implements Substrate {
             `tar -xzf - -C /
             ${files.map(ownersOf).join('')}${bigFileScript}
             hostname ${host}; systemctl daemon-reload; sysctl -q -p /etc/sysctl.d/99-practice.conf
+            # Devices that are there already: as they will be after a reboot.
+            for file in /proc/sys/net/ipv4/conf/eth*/rp_filter; do echo 1 >"$file"; done
             systemctl restart systemd-networkd ssh; networkctl reload`,
             packed,
           )
