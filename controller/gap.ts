@@ -71,48 +71,39 @@ export async function openGap(world: World, service: Service, origin: Name, targ
     port,
     secret,
   })
-  const open = (host: Name, port: number): Promise<wire.GapReply> =>
-    call(host, 'open', { plan: plan(host, port), forMs: openLease.ms })
-  const { port, means: targetMeans } = await open(target, 0)
-  let originMeans = ''
+  let begun: number | undefined
+  const lease = renewing(
+    (host, forMs) => call(host, 'extend', { forMs }),
+    () => (begun === undefined ? openLease : gapLease),
+  )
+  const open = async (host: Name, port: number): Promise<wire.GapReply> => {
+    const reply = await call(host, 'open', { plan: plan(host, port), forMs: openLease.ms })
+    lease.holds(host, openLease.ms)
+    return reply
+  }
+  const means = new Map<Name, string>()
   try {
-    originMeans = (await open(origin, port)).means
+    const { port, means: ofTarget } = await open(target, 0)
+    means.set(target, ofTarget)
+    // The target's lease is renewed meanwhile: a slow origin takes its time to make ready.
+    means.set(origin, (await open(origin, port)).means)
   } catch (error) {
-    await call(target, 'close', { outcome: 'origin' }).catch(() => {})
+    lease.end()
+    if (means.has(target)) await call(target, 'close', { outcome: 'origin' }).catch(() => {})
     throw error
   }
-  for (const [host, means] of [
-    [origin, originMeans],
-    [target, targetMeans],
-  ]) {
-    if (means === 'drop')
+  for (const [host, how] of means) {
+    if (how === 'drop')
       world.progress.note(
         service.name,
         `the kernel of ${host} has no packet queue: clients are not kept there, they try again after 1, 3, 7… seconds`,
       )
   }
 
-  let begun: number | undefined
   let started = false
   let held = (_text: string): void => {}
   const remainingMs = (): number =>
     begun === undefined ? service.holdMs : service.holdMs - (performance.now() - begun)
-  const deadlines = new Map(both.map((host) => [host, performance.now() + openLease.ms]))
-  const asked = new Set<Name>()
-  const renew = setInterval(() => {
-    const lease = begun === undefined ? openLease : gapLease
-    for (const [host, deadline] of deadlines) {
-      if (asked.has(host) || deadline - performance.now() > lease.renewAt) continue
-      const until = performance.now() + lease.ms
-      asked.add(host)
-      call(host, 'extend', { forMs: lease.ms })
-        .then(() => void deadlines.set(host, Math.max(until, deadlines.get(host) ?? 0)))
-        .catch(() => {})
-        .finally(() => asked.delete(host))
-    }
-  }, renewMs)
-  renew.unref()
-
   const settle = (outcome: GapOutcome): void => {
     const state = outcome === 'target' ? next : outcome === 'origin' ? stay : { ...stay, paused: true }
     for (const host of both) {
@@ -134,7 +125,7 @@ export async function openGap(world: World, service: Service, origin: Name, targ
       if (!again) held = world.progress.begin(service.name, 'hold new clients')
       begun ??= performance.now()
       const forMs = Math.round(again ? Math.max(gapLease.ms, remainingMs()) : service.holdMs)
-      for (const host of both) deadlines.set(host, performance.now() + forMs)
+      for (const host of both) lease.holds(host, forMs)
       await inParallel(both, (host) => call(host, 'pause', { forMs }))
     },
     stop: (host) =>
@@ -179,9 +170,35 @@ export async function openGap(world: World, service: Service, origin: Name, targ
       })
       world.changing = closing.catch(() => {})
       await closing
-      clearInterval(renew)
+      lease.end()
     },
-    end: () => clearInterval(renew),
+    end: () => lease.end(),
+  }
+}
+
+/** Tells agents that this run lives, each before its lease runs out. */
+function renewing(
+  extend: (host: Name, forMs: number) => Promise<unknown>,
+  lease: () => { ms: number; renewAt: number },
+): { holds(host: Name, ms: number): void; end(): void } {
+  const deadlines = new Map<Name, number>()
+  const asked = new Set<Name>()
+  const timer = setInterval(() => {
+    const { ms, renewAt } = lease()
+    for (const [host, deadline] of deadlines) {
+      if (asked.has(host) || deadline - performance.now() > renewAt) continue
+      const until = performance.now() + ms
+      asked.add(host)
+      extend(host, ms)
+        .then(() => void deadlines.set(host, Math.max(until, deadlines.get(host) ?? 0)))
+        .catch(() => {})
+        .finally(() => asked.delete(host))
+    }
+  }, renewMs)
+  timer.unref()
+  return {
+    holds: (host, ms) => void deadlines.set(host, performance.now() + ms),
+    end: () => clearInterval(timer),
   }
 }
 

@@ -5,8 +5,8 @@ import { queueNumber } from './hold-rules.js'
 import { encodeLine, type HolderCommand, type HolderEvent, type HolderTask, readLines } from './hold-wire.js'
 import type { HoldCounts, HoldLimits } from './waiting-room.js'
 
-/** Node starts in a tenth of a second, on a loaded machine in a few. */
-const startTimeout = 10_000
+/** Node starts in a tenth of a second, on a loaded machine in a few, on an emulated one in 15; no client waits yet. */
+const startTimeout = 60_000
 
 export interface HolderRequest extends HoldLimits {
   /** Program and arguments, without its task: the agent itself with the verb `hold`. */
@@ -56,7 +56,7 @@ export class Holder {
     if (ready) return holder
     await holder.exited
     throw new FleetmoveError('kernel', {
-      message: `new connections can't be queued: ${holder.said.trim() || 'the process that holds them did not start'}`,
+      message: `new connections can't be queued: ${holder.said.trim() || `the process that holds them did not start within ${startTimeout / 1000} s`}`,
       hint: `see which program has netfilter's queue ${queueNumber(slot)}: /proc/net/netfilter/nfnetlink_queue lists them`,
     })
   }
