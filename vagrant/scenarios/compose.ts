@@ -19,7 +19,7 @@ services:
     container_name: echo
     network_mode: bridge
     stop_signal: SIGKILL
-    command: ${perl} ${tools}/echo.pl ${host} tcp :: ${echoPort} udp :: ${echoPort}
+    command: '${perl} ${tools}/echo.pl ${host} tcp :: ${echoPort} udp :: ${echoPort}'
     ports: ["${echoPort}:${echoPort}/tcp", "${echoPort}:${echoPort}/udp"]
 `
 
