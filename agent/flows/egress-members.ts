@@ -54,9 +54,14 @@ function slicePath(slice: string): string[] {
   return parts.map((_, i) => `${parts.slice(0, i + 1).join('-')}.slice`)
 }
 
+/** Of all that is known of a container only this: with a few labels the whole is longer than what is kept of a command's output. */
+const inspectFormat =
+  '[{"State":{"Pid":{{.State.Pid}}},"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}}},' +
+  '"NetworkSettings":{"Networks":{{json .NetworkSettings.Networks}}}}]'
+
 async function containerMembers(container: string): Promise<Members> {
   const { ok, output } = await ask(
-    [containerTool(), 'inspect', '--type', 'container', '--', container],
+    [containerTool(), 'inspect', '--type', 'container', '--format', inspectFormat, '--', container],
     'egress-container',
   )
   if (!ok) return nobody
@@ -68,7 +73,7 @@ async function containerMembers(container: string): Promise<Members> {
   return { ...nobody, cgroups: path === undefined ? [] : [path] }
 }
 
-/** Pure: from what `docker inspect` and `podman inspect` print. Addresses are told while it runs only. */
+/** Pure: from what `docker inspect` and `podman inspect` print by `inspectFormat`. Addresses are told while it runs only. */
 export function readInspected(
   text: string,
 ): Pick<Members, 'sources4' | 'sources6'> & { hostNetwork: boolean; pid: number } {
