@@ -19,6 +19,8 @@ export interface Change {
    * taken back.
    */
   check?: (wanted: Wanted) => Promise<void>
+  /** Services may be left without a tunnel between their hosts: nobody is forwarded then. */
+  untied?: boolean
   /** Hosts that hold the new state already are made sure of, too: their kernels may have drifted. */
   mend?: boolean
 }
@@ -39,12 +41,15 @@ export function change(world: World, wanted: Change): Promise<number> {
   return run
 }
 
-async function changeNow(world: World, { states, pairs, check, mend, first = [] }: Change): Promise<number> {
+async function changeNow(
+  world: World,
+  { states, pairs, check, mend, untied = false, first = [] }: Change,
+): Promise<number> {
   const wanted: Wanted = {
     states: new Map([...world.states, ...(states ?? [])]),
     pairs: [...(pairs ?? world.pairs)],
   }
-  refuseUntied(world, wanted)
+  if (!untied) refuseUntied(world, wanted)
   const generation = world.generation + 1
   const specs = hostSpecs({ fleet: world.fleet, locals: world.locals, held: world.specs, ...wanted, generation })
   const changed = [...specs.values()].filter((spec) => !sameState(spec, world.specs.get(spec.host)))

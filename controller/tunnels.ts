@@ -65,20 +65,14 @@ export async function pairsFor(world: World, means = byAgents(world)): Promise<T
 
 /**
  * Takes away ends of tunnels whose other end is gone, where a `down` was killed between two hosts or one has lost its
- * state: they hold the number and the port that the tunnel in their place is going to need.
+ * state: they hold the number and the port that the tunnel in their place is going to need. The hosts keep in mind
+ * where the services are in their move.
  */
 export async function dropHalfTunnels(world: World): Promise<void> {
   const whole = new Set(world.pairs.map(({ a, b }) => pairKey(a, b)))
   const isHalf = ({ host, tunnels }: HostSpec): boolean => tunnels.some(({ peer }) => !whole.has(pairKey(host, peer)))
   if (![...world.specs.values()].some(isHalf)) return
-  const known = world.states
-  const untied = [...world.fleet.services.values()].filter(({ from, to }) => !whole.has(pairKey(from, to)))
-  const states = new Map(
-    untied.map(({ name, from }) => [name, { stage: 'planned' as const, active: known.get(name)?.active ?? from }]),
-  )
-  await change(world, { states })
-  // Where they are in their move is only known from what has just been taken away.
-  world.states = known
+  await change(world, { untied: true })
 }
 
 /** With the MTU that the path leaves by now, where the hosts have seen large packets vanish; it is never raised again. */

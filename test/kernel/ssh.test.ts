@@ -522,7 +522,7 @@ suite('ssh against a real sshd', () => {
           hostname: execFileSync('uname', ['-n'], { encoding: 'utf8' }).trim(),
         })
         expect(facts.nft.concatMap.available).toBe('yes')
-        expect(facts.installed).toEqual({ directory: false, socket: false, runningAgent: '', runningRuntime: '' })
+        expect(facts.installed).toEqual({ directory: false, socket: false, ledger: false, runningAgent: '', runningRuntime: '' })
         expect(Math.abs(facts.clockMs - Date.now())).toBeLessThan(60_000)
       }
       expect(plain.facts.uid).toBe(2002)
@@ -546,6 +546,7 @@ suite('ssh against a real sshd', () => {
       expect(again.facts.installed).toEqual({
         directory: true,
         socket: true,
+        ledger: false,
         runningAgent: /agent-([0-9a-f]{16})/.exec(first.installed.agent)?.[1],
         runningRuntime: expect.stringMatching(/^[0-9a-f]{16}$/),
       })

@@ -71,11 +71,12 @@ describe('a change while a host has no agent', () => {
     expect(applied).toContain('old1: tunnels to new1')
   })
 
-  it('leaves a host with nothing that holds only ends without their others', async () => {
+  it('may take an end without its other away, and the host keeps in mind where services are', async () => {
     const { world, applied } = worldOf(new Map([holds(new2, end(old1, 2))]), [])
-    await change(world, {
-      states: new Map([web, api].map((each) => [each, { stage: 'planned' as const, active: old1 }])),
-    })
+    await change(world, { untied: true })
     expect(applied).toEqual(['new2: tunnels to nobody'])
+    expect(world.specs.get(new2)!.services).toMatchObject([
+      { name: api, stage: 'forwarding', active: old1, routes: [] },
+    ])
   })
 })
