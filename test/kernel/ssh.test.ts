@@ -522,7 +522,13 @@ suite('ssh against a real sshd', () => {
           hostname: execFileSync('uname', ['-n'], { encoding: 'utf8' }).trim(),
         })
         expect(facts.nft.concatMap.available).toBe('yes')
-        expect(facts.installed).toEqual({ directory: false, socket: false, ledger: false, runningAgent: '', runningRuntime: '' })
+        expect(facts.installed).toEqual({
+          directory: false,
+          socket: false,
+          ledger: false,
+          runningAgent: '',
+          runningRuntime: '',
+        })
         expect(Math.abs(facts.clockMs - Date.now())).toBeLessThan(60_000)
       }
       expect(plain.facts.uid).toBe(2002)
