@@ -1,6 +1,5 @@
 /** A host without its agent, or without all that the agent knew: what runs by it stays, and nothing of it is left behind. */
 import { complaints, type Load } from '../load/client-load.js'
-import { whenLong } from './long.js'
 import { Practice, withRoot } from './practice.js'
 
 jest.setTimeout(180_000)
