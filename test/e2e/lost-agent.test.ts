@@ -58,21 +58,18 @@ withRoot('a host without its agent', () => {
     expect(await stages()).toEqual({ drift: [], web: 'moved on new1', api: 'forwarding on old1' })
   })
 
-  whenLong(test, 'an old host that has lost all it knew')(
-    '`up` puts it back, and what has moved stays moved',
-    async () => {
-      await practice.shell('old1', `${killAgent}; rm -rf /var/lib/fleetmove`)
-      await practice.lab.reboot('old1')
-      await serve('old1')
-      await practice.shell('old1', 'pgrep -x nginx || nginx')
-      await practice.expect('advance api', 1)
-      await practice.expect('up')
-      expect(await stages()).toEqual({ drift: [], web: 'moved on new1', api: 'forwarding on old1' })
-      const clients = await load()
-      await practice.expect('up')
-      expect(complaints(await clients.stop())).toEqual([])
-    },
-  )
+  test('all that an old host knew is lost: `up` puts it back, and what has moved stays moved', async () => {
+    await practice.shell('old1', `${killAgent}; rm -rf /var/lib/fleetmove`)
+    await practice.lab.reboot('old1')
+    await serve('old1')
+    await practice.shell('old1', 'pgrep -x nginx || nginx')
+    await practice.expect('advance api', 1)
+    await practice.expect('up')
+    expect(await stages()).toEqual({ drift: [], web: 'moved on new1', api: 'forwarding on old1' })
+    const clients = await load()
+    await practice.expect('up')
+    expect(complaints(await clients.stop())).toEqual([])
+  })
 
   test('`down` starts an agent again that has something to take back', async () => {
     await practice.shell('new2', killAgent)
