@@ -5,8 +5,11 @@ import { queueNumber } from './hold-rules.js'
 import { encodeLine, type HolderCommand, type HolderEvent, type HolderTask, readLines } from './hold-wire.js'
 import type { HoldCounts, HoldLimits } from './waiting-room.js'
 
-/** Node starts in a tenth of a second, on a loaded machine in a few, on an emulated one in 15; no client waits yet. */
-const startTimeout = 60_000
+/**
+ * Node starts in a tenth of a second, on a loaded machine in a few, on an emulated one in 15; no client waits yet. Less
+ * than a controller gives a call, or it would hear of its own time and not of this.
+ */
+const startTimeout = 45_000
 
 export interface HolderRequest extends HoldLimits {
   /** Program and arguments, without its task: the agent itself with the verb `hold`. */
@@ -50,13 +53,16 @@ export class Holder {
     const task: HolderTask = { queue: queueNumber(slot), maxPackets, maxBytes }
     const child = spawn(argv[0]!, [...argv.slice(1), JSON.stringify(task)], { cwd: '/', stdio: 'pipe' })
     const holder = new Holder(child)
-    const timer = setTimeout(() => child.kill('SIGKILL'), startTimeout)
+    const timer = setTimeout(() => {
+      holder.said += `the process that holds them did not start within ${startTimeout / 1000} s`
+      child.kill('SIGKILL')
+    }, startTimeout)
     const ready = await holder.next('ready')
     clearTimeout(timer)
     if (ready) return holder
     await holder.exited
     throw new FleetmoveError('kernel', {
-      message: `new connections can't be queued: ${holder.said.trim() || `the process that holds them did not start within ${startTimeout / 1000} s`}`,
+      message: `new connections can't be queued: ${holder.said.trim() || 'the process that holds them did not start'}`,
       hint: `see which program has netfilter's queue ${queueNumber(slot)}: /proc/net/netfilter/nfnetlink_queue lists them`,
     })
   }
