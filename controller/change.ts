@@ -1,10 +1,10 @@
 /** One change of the fleet's state: on trial on every host, checked, and confirmed over new connections. */
 import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../proto/model/error.js'
-import type { HostSpec } from '../proto/model/host-spec.js'
+import { type HostSpec, isUnderWay } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { inParallel } from './in-parallel.js'
-import { hostSpecs, isOnItsWay, type ServiceState } from './plan/host-specs.js'
+import { hostSpecs, type ServiceState } from './plan/host-specs.js'
 import { pairKey, type TunnelPair } from './plan/tunnel-pair.js'
 import { agentOf, type World } from './world.js'
 
@@ -99,7 +99,8 @@ function refuseUntied(world: World, { states, pairs }: Wanted): void {
   const tied = new Set(pairs.map(({ a, b }) => pairKey(a, b)))
   const problems = new Map<Name, FleetmoveError>()
   for (const { name, from, to } of world.fleet.services.values()) {
-    if (!isOnItsWay(states.get(name)) || tied.has(pairKey(from, to))) continue
+    const stage = states.get(name)?.stage ?? 'planned'
+    if (!isUnderWay(stage) || tied.has(pairKey(from, to))) continue
     const lacks = (host: Name, peer: Name): boolean =>
       !world.specs.get(host)?.tunnels.some((tunnel) => tunnel.peer === peer)
     const host = lacks(from, to) ? from : to

@@ -1,14 +1,15 @@
 /** Fleet × tunnels × stages → the whole desired state of every host. Pure. */
 import { familyOf, type Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
-import type {
-  AddressPair,
-  AddressState,
-  Canary,
-  HostSpec,
-  ServiceRoute,
-  ServiceSpec,
-  Stage,
+import {
+  type AddressPair,
+  type AddressState,
+  type Canary,
+  type HostSpec,
+  isUnderWay,
+  type ServiceRoute,
+  type ServiceSpec,
+  type Stage,
 } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
@@ -81,14 +82,10 @@ function logOf({ log }: Fleet): Pick<HostSpec, 'log'> {
   }
 }
 
-/** Whether hosts have to do with it: not before `up`, nor when it is finalized. */
-export const isOnItsWay = (state: ServiceState | undefined): state is ServiceState =>
-  state !== undefined && state.stage !== 'planned' && state.stage !== 'finalized'
-
 /** A service on its way, as one of its hosts must treat it; none while it is planned or finalized. */
 function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSpec[] {
   const state = input.states.get(service.name)
-  if (!isOnItsWay(state)) return []
+  if (!state || !isUnderWay(state.stage)) return []
   const { name, from, to } = service
   return [
     {

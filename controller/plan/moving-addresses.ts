@@ -1,6 +1,12 @@
 /** Addresses that go over as a whole, with every service that clients reach by them (`address: move`). Pure. */
 import { familyOf, type Ip } from '../../proto/model/address.js'
-import type { AddressState, HostSpec, MovedAddress, Stage } from '../../proto/model/host-spec.js'
+import {
+  type AddressState,
+  type HostSpec,
+  isUnderWay,
+  type MovedAddress,
+  type Stage,
+} from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
 import { addressPairs } from './addressing.js'
@@ -64,7 +70,7 @@ export function movedAddresses(
     .filter(({ from, to }) => from === host || to === host)
     .flatMap(({ address, from, own, stays, users }): MovedAddress[] => {
       const states = users.flatMap((user) => input.states.get(user.name) ?? [])
-      const under = states.filter(({ stage }) => stage !== 'planned' && stage !== 'finalized')
+      const under = states.filter(({ stage }) => isUnderWay(stage))
       if (under.length === 0) {
         const settled = held?.addresses?.some((each) => each.address === address && each.as === 'settled')
         return settled || states.some((state) => state.address === 'moved') ? [{ address, as: 'settled' }] : []

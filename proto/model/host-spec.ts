@@ -7,6 +7,8 @@ import type { Name } from './names.js'
 
 export type Protocol = 'tcp' | 'udp'
 export type Stage = 'planned' | 'forwarding' | 'moving' | 'moved' | 'finalized'
+/** Whether hosts have to do with a service: not before `up`, nor once it is finalized. */
+export const isUnderWay = (stage: Stage): boolean => stage !== 'planned' && stage !== 'finalized'
 export type TunnelDriver = 'openvpn' | 'wireguard-l2' | 'wireguard' | 'direct'
 
 export interface HostSpec {
