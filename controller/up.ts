@@ -6,9 +6,9 @@ import { change } from './change.js'
 import { foreseeChanges } from './foresee-changes.js'
 import { hostProblems, refuseHosts } from './host-problems.js'
 import { inParallel } from './in-parallel.js'
+import { installAgent } from './install-agent.js'
 import { finalizedServices, journal, journalPath, recordPath } from './journal.js'
 import type { ServiceState } from './plan/host-specs.js'
-import { timed } from './progress.js'
 import type { SavedPlan } from './saved-plan.js'
 import { selectServices } from './select-services.js'
 import { awaitTunnels, dropHalfTunnels, pairsFor } from './tunnels.js'
@@ -85,33 +85,10 @@ async function refuseFinished(world: World): Promise<void> {
   })
 }
 
-async function installAgents(world: World): Promise<void> {
-  await inParallel(
+const installAgents = (world: World): Promise<unknown> =>
+  inParallel(
     [...world.sites.values(), ...world.vantages.values()],
-    (site) =>
-      timed(
-        world.progress,
-        site.name,
-        'agent',
-        async () => {
-          const installed = await site.install()
-          world.agents.set(site.name, installed.agent)
-          if (installed.bytes > 0 || installed.started) {
-            const steps = [
-              ...(installed.bytes > 0 ? ['put the agent and its runtime into /usr/local/lib/fleetmove'] : []),
-              ...(installed.started ? ['start the agent as a service of the host'] : []),
-            ]
-            world.record.add({ type: 'host', host: site.name, what: 'installed', steps })
-          }
-          return installed
-        },
-        ({ bytes, started }) =>
-          [
-            bytes > 0 ? `${(bytes / 1e6).toFixed(1)} MB sent` : 'nothing sent',
-            started ? 'started' : 'runs already',
-          ].join(', '),
-      ),
+    (site) => installAgent(world, site, () => site.install()),
     // Each upload holds a compressed runtime in flight; more at once only share the line.
     8,
   )
-}

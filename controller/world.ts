@@ -9,12 +9,13 @@ import type { Agent } from './agents/agent.js'
 import { isAgentGone } from './agents/agent-gone.js'
 import type { Fleet } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
+import { installAgent } from './install-agent.js'
 import { FleetLock } from './lock.js'
 import { type ResolvedAddress, resolveLocals } from './plan/addressing.js'
 import { type Locals, type ServiceState, statesOf } from './plan/host-specs.js'
 import { stateInGap } from './plan/in-gap.js'
 import { standingPairs, type TunnelPair } from './plan/tunnel-pair.js'
-import { type Progress, timed } from './progress.js'
+import type { Progress } from './progress.js'
 import { Recorder, recorded } from './record.js'
 import { settleGaps } from './settle-gaps.js'
 import { Site, type SiteOptions } from './site.js'
@@ -131,7 +132,7 @@ async function openOnce(
     await inParallel([...sites.values(), ...vantages.values()], async (each) => {
       const agent = await each.agent(asItIs ? 'use' : replacing ? 'pass over' : 'refuse')
       if (agent) world.agents.set(each.name, agent)
-      else if (leaving && each.basics.installed.ledger) world.agents.set(each.name, await revive(world, each))
+      else if (leaving && each.basics.installed.ledger) await installAgent(world, each, () => each.revive())
     })
     try {
       await lockHosts(world)
@@ -145,18 +146,6 @@ async function openOnce(
     await closeSites([...sites.values(), ...vantages.values()])
     throw error
   }
-}
-
-async function revive({ progress, record }: World, site: Site): Promise<Agent> {
-  const { agent } = await timed(
-    progress,
-    site.name,
-    'agent',
-    () => site.revive(),
-    () => 'started again',
-  )
-  record.add({ type: 'host', host: site.name, what: 'installed', steps: ['start the agent as a service of the host'] })
-  return agent
 }
 
 export async function withWorld<T>(
