@@ -1,11 +1,12 @@
 /** One change of the fleet's state: on trial on every host, checked, and confirmed over new connections. */
 import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../proto/model/error.js'
-import { type HostSpec, isUnderWay } from '../proto/model/host-spec.js'
+import type { HostSpec } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
 import { inParallel } from './in-parallel.js'
 import { hostSpecs, type ServiceState } from './plan/host-specs.js'
-import { pairKey, type TunnelPair } from './plan/tunnel-pair.js'
+import type { TunnelPair } from './plan/tunnel-pair.js'
+import { refuseUntied } from './untied.js'
 import { agentOf, type World } from './world.js'
 
 export interface Change {
@@ -49,7 +50,7 @@ async function changeNow(
     states: new Map([...world.states, ...(states ?? [])]),
     pairs: [...(pairs ?? world.pairs)],
   }
-  if (!untied) refuseUntied(world, wanted)
+  if (!untied) refuseUntied(world, [...world.fleet.services.values()], wanted)
   const generation = world.generation + 1
   const specs = hostSpecs({ fleet: world.fleet, locals: world.locals, held: world.specs, ...wanted, generation })
   const changed = [...specs.values()].filter((spec) => !sameState(spec, world.specs.get(spec.host)))
@@ -89,36 +90,6 @@ async function changeNow(
   world.states = wanted.states
   world.pairs = wanted.pairs
   return changed.length
-}
-
-/**
- * A host whose agent is gone, or has lost its state, has no tunnel that we know of. Specs without that tunnel would
- * take its other end away, and all who are forwarded there with it, whatever the change is about.
- */
-function refuseUntied(world: World, { states, pairs }: Wanted): void {
-  const tied = new Set(pairs.map(({ a, b }) => pairKey(a, b)))
-  const problems = new Map<Name, FleetmoveError>()
-  for (const { name, from, to } of world.fleet.services.values()) {
-    const stage = states.get(name)?.stage ?? 'planned'
-    if (!isUnderWay(stage) || tied.has(pairKey(from, to))) continue
-    const lacks = (host: Name, peer: Name): boolean =>
-      !world.specs.get(host)?.tunnels.some((tunnel) => tunnel.peer === peer)
-    const host = lacks(from, to) ? from : to
-    const peer = host === from ? to : from
-    problems.set(
-      host,
-      new FleetmoveError('unreachable', {
-        message: world.agents.has(host)
-          ? `it has no end of the tunnel to ${peer} any more, by which ${name} is forwarded`
-          : `no agent runs there, so nothing may change while ${name} is forwarded between it and ${peer}`,
-        hint: 'run `fleetmove up`: it starts the agent and puts everything back',
-        host,
-      }),
-    )
-  }
-  if (problems.size === 0) return
-  const [first, ...others] = problems.values()
-  throw others.length === 0 ? first : new AggregateError([first, ...others])
 }
 
 function noteSteps(world: World, host: Name, what: 'changed' | 'undone', steps: readonly string[]): void {

@@ -23,6 +23,7 @@ import { type Prober, probersOf } from './probers.js'
 import { type RecordedProof, recorded } from './record.js'
 import { proveNoRelay } from './relay.js'
 import { selectServices } from './select-services.js'
+import { refuseUntied } from './untied.js'
 import { agentOf, type Context, type World, withWorld } from './world.js'
 
 export interface Proof {
@@ -77,6 +78,7 @@ async function verifyNamed(world: World, services: readonly Service[]): Promise<
       hint: 'run `fleetmove up` first',
     })
   }
+  refuseUntied(world, services, world)
   return verifyServices(world, services, world)
 }
 

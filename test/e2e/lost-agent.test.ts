@@ -51,6 +51,9 @@ withRoot('a host without its agent', () => {
         hint: expect.stringContaining('`fleetmove up`'),
       }),
     )
+    // Of api nothing could be tried: that is no proof.
+    await practice.expect('verify', 1)
+    await practice.expect('verify web')
     expect(await stages()).toMatchObject({ web: 'forwarding on old1', api: 'forwarding on old1' })
     await practice.expect('up')
     await practice.expect('advance web')
