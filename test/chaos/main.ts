@@ -7,7 +7,7 @@ import { Report } from './report.js'
 import { everyMoment, prepare, round } from './round.js'
 import { soak } from './soak.js'
 
-const usage = `usage: npm run chaos -- [--seed N] [--minutes N | --rounds N | --round N] [--every] [--faults a,b] [--commands a,b]
+const usage = `usage: npm run chaos -- [--seed N] [--minutes N | --rounds N | --round N] [--every] [--from N] [--faults a,b] [--commands a,b]
        npm run chaos -- --soak [--minutes 20] [--rate 500]
 faults: ${faultNames.join(', ')}
 commands: ${Object.keys(commands).join(', ')}
@@ -23,6 +23,7 @@ async function main(): Promise<number> {
       rounds: { type: 'string' },
       round: { type: 'string' },
       every: { type: 'boolean', default: false },
+      from: { type: 'string', default: '0' },
       faults: { type: 'string', default: faultNames.join(',') },
       commands: { type: 'string', default: Object.keys(commands).join(',') },
     },
@@ -54,14 +55,14 @@ async function main(): Promise<number> {
     const torment = await prepare(practice, report)
     for (const [name, moments] of torment.moments) say(`${name}: ${moments.length} moments`)
     if (values.every) {
-      for await (const _ of everyMoment(torment, allowed, only)) {
-        say(`round ${report.rounds}, ${report.violations.length} violations`)
+      for await (const number of everyMoment(torment, { faults: allowed, only, from: Number(values.from) })) {
+        say(`round ${number}, ${report.violations.length} violations`)
         if (Date.now() > until) break
       }
     } else {
       const [from, to] = values.round
         ? [Number(values.round), Number(values.round) + 1]
-        : [0, Number(values.rounds ?? 1e9)]
+        : [Number(values.from), Number(values.from) + Number(values.rounds ?? 1e9)]
       for (let number = from; number < to && Date.now() < until; number++) {
         await round(torment, { seed, number, faults: allowed, only })
         say(`round ${number}, ${report.violations.length} violations`)

@@ -90,13 +90,17 @@ export async function walk(
   report.rounds += 1
 }
 
-/** Every moment of every command, each once: one blow a round and command, by one fault after another. */
+/**
+ * Every moment of every command, each once: one blow a round and command, by one fault after another.
+ * @param options `from`: the number of the first round, for a run that goes on where another has ended
+ * @returns each round's number
+ */
 export async function* everyMoment(
   torment: Torment,
-  allowed: readonly FaultName[],
-  only: readonly CommandName[],
-): AsyncGenerator<void> {
+  { faults: allowed, only, from }: { faults: readonly FaultName[]; only: readonly CommandName[]; from: number },
+): AsyncGenerator<number> {
   let turn = 0
+  let number = 0
   const blowFor = (name: CommandName, i: number): Blow | undefined => {
     const moment = torment.moments.get(name)?.[i]
     if (moment === undefined || !only.includes(name)) return undefined
@@ -116,8 +120,11 @@ export async function* everyMoment(
         (name) => [name, name === last || way.includes('rollback') ? blowFor(name, i) : undefined] as const,
       )
       if (blows.every(([, blow]) => blow === undefined)) continue
-      await walk(torment, new Random(`${i}`), `moment ${i}:`, blows)
-      yield
+      if (number >= from) {
+        await walk(torment, new Random(`${i}`), `round ${number}, moment ${i}:`, blows)
+        yield number
+      }
+      number += 1
     }
   }
 }

@@ -2,6 +2,7 @@
 import { agentUnit, runCommands } from './agent-unit.js'
 import { compose } from './compose.js'
 import { docker } from './docker.js'
+import { egressUnit } from './egress-unit.js'
 import { firewalls } from './firewalls.js'
 import { machinesOnly } from './machines-only.js'
 import { mainJob } from './main-job.js'
@@ -15,7 +16,8 @@ export const scenarios: readonly Scenario[] = [
   runCommands,
   ...moves,
   ...docker,
-  compose,
+  ...compose,
+  egressUnit,
   ...reboots,
   ...firewalls,
   ...machinesOnly,

@@ -1,6 +1,6 @@
 /** Containers with published ports, moved by the engine itself; the container sees the client's true address. */
 import { none, same, type World } from '../world.js'
-import { askEcho, echoPort, putEcho } from './echo.js'
+import { askEcho, echoPort, practice, putProgram } from './echo.js'
 import type { Scenario } from './scenario.js'
 import { finalize, fleetText, serviceText, verifyAll } from './web-move.js'
 
@@ -14,19 +14,22 @@ export const daemonSettings = (userlandProxy: boolean): string =>
     experimental: true,
   })
 
+/** Where the image has its library. */
+export const perlInImage = '/usr/bin/perl -I/usr/lib/x86_64-linux-gnu/perl-base'
+
 /** There is no registry: an image of perl and what it is linked with, out of the host's own files. */
 export const practiceImage = `set -eu
 systemctl start docker
 cd /
 tar -ch usr/bin/perl usr/lib/x86_64-linux-gnu/perl-base lib64/ld-linux-x86-64.so.2 \\
-  $(ldd /usr/bin/perl | sed -n 's/.* => .\\([^ ]*\\) .*/\\1/p') usr/local/lib/practice 2>/dev/null |
+  $(ldd /usr/bin/perl | sed -n 's/.* => .\\([^ ]*\\) .*/\\1/p') ${practice.slice(1)} 2>/dev/null |
   docker import - practice >/dev/null
 `
 
 const makeContainer = (host: string, isRunning: boolean): string => `${practiceImage}
 # An engine without tini: perl as process 1 ignores TERM unless told.
 docker create --name echo --stop-signal KILL -p ${echoPort}:${echoPort}/tcp -p ${echoPort}:${echoPort}/udp practice \\
-  /usr/bin/perl -I/usr/lib/x86_64-linux-gnu/perl-base /usr/local/lib/practice/echo.pl ${host} \\
+  ${perlInImage} ${practice}/echo.pl ${host} \\
   tcp :: ${echoPort} udp :: ${echoPort} >/dev/null
 ${isRunning ? 'docker start echo >/dev/null' : ''}
 `
@@ -34,7 +37,7 @@ ${isRunning ? 'docker start echo >/dev/null' : ''}
 async function move(world: World, userlandProxy: boolean): Promise<void> {
   for (const host of ['old1', 'new1']) {
     await world.substrate.copy(host, '/etc/docker/daemon.json', daemonSettings(userlandProxy))
-    await putEcho(world, host)
+    await putProgram(world, host, 'echo.pl')
     await world.shell(host, makeContainer(host, host === 'old1'))
   }
   const service = { listen: `[tcp/${echoPort}, udp/${echoPort}]`, lifecycle: 'container: echo', health: 'tcp' }

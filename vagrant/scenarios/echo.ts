@@ -5,24 +5,18 @@ import { same, type World } from '../world.js'
 import { hasSystemd } from './web-move.js'
 
 export const echoPort = 7000
-const program = '/usr/local/lib/practice/echo.pl'
-const asking = '/usr/local/lib/practice/ask.pl'
+/** Where the programs are on a host, and in the image of a container. */
+export const practice = '/usr/local/lib/practice'
+const program = `${practice}/echo.pl`
 
-const fixture = (world: World): string =>
-  readFileSync(join(world.repository, 'test', 'e2e', 'fixtures', 'echo.pl'), 'utf8')
-
-export const putEcho = (world: World, host: string): Promise<void> =>
-  world.substrate.copy(host, program, fixture(world), 0o755)
-
-/** Puts the program that asks beside it, for who has not the file system of the hosts: a container. */
-export const putAsk = (world: World, host: string): Promise<void> =>
-  world.substrate.copy(host, asking, readFileSync(join(world.repository, 'test', 'e2e', 'fixtures', 'ask.pl'), 'utf8'))
-
-/** @param runs the words before the program @returns the name of who answers at `address`, and whom it sees */
-export async function askFrom(world: World, host: string, runs: string, address: string): Promise<string> {
-  const line = (await world.shell(host, `${runs} ${asking} tcp ${address} ${echoPort}`)).trim()
-  return line.startsWith('error') ? line : line.split(' ').slice(0, 2).join(' ')
-}
+/** @param name also ask.pl, for who has not the file system of the hosts: a container */
+export const putProgram = (world: World, host: string, name: 'echo.pl' | 'ask.pl'): Promise<void> =>
+  world.substrate.copy(
+    host,
+    `${practice}/${name}`,
+    readFileSync(join(world.repository, 'test', 'e2e', 'fixtures', name), 'utf8'),
+    0o755,
+  )
 
 const command = (host: string): string => `/usr/bin/perl ${program} ${host} tcp :: ${echoPort} udp :: ${echoPort}`
 
@@ -32,7 +26,7 @@ const command = (host: string): string => `/usr/bin/perl ${program} ${host} tcp 
  */
 export async function startEcho(world: World, from: string, to: string): Promise<string> {
   for (const host of [from, to]) {
-    await putEcho(world, host)
+    await putProgram(world, host, 'echo.pl')
     const unit = `[Service]\nExecStart=${command(host)}\nDynamicUser=yes\n`
     if (hasSystemd(world)) await world.substrate.copy(host, '/etc/systemd/system/web-echo.service', unit)
   }
@@ -57,16 +51,51 @@ export async function askEcho(
   const own = world.addresses('client1')
   const ask = `perl ${world.substrate.tree}/test/e2e/fixtures/ask.pl`
   for (const protocol of ['tcp', 'udp'])
-    for (const [index, address] of addresses.entries()) {
-      const wanted = `${answers} ${own[index]}`
-      let said = ''
-      const isRight = async (): Promise<boolean> => {
-        const line = (await world.shell('client1', `${ask} ${protocol} ${address} ${echoPort}`)).trim()
-        const [host = '', seen = ''] = line.split(' ')
-        said = line.startsWith('error') ? line : `${hosts ? hosts(host) : host} ${seen}`
-        return said === wanted
-      }
-      // It may have been started in this moment.
-      await world.until('an answer', isRight, 3000).catch(() => same(`${protocol} ${address}`, said, wanted))
-    }
+    for (const [index, address] of addresses.entries())
+      await hears(world, 'client1', `${ask} ${protocol} ${address}`, `${answers} ${own[index]}`, { hosts })
+}
+
+/**
+ * Asks until it hears who answers, and whom that one sees: it may have been started in this moment.
+ * @param ask ask.pl with all its words but the port, as `host` runs it
+ * @param options `hosts`: the name that is meant by what is said; `who` asks, for who reads of a failure
+ */
+export async function hears(
+  world: World,
+  host: string,
+  ask: string,
+  wanted: string,
+  options: { hosts?: ((said: string) => string) | undefined; withinMs?: number; who?: string } = {},
+): Promise<void> {
+  const { hosts = (said) => said, withinMs = 3000, who = host } = options
+  let said = ''
+  const isRight = async (): Promise<boolean> => {
+    const line = (await world.shell(host, `${ask} ${echoPort}`)).trim()
+    const [name = '', seen = ''] = line.split(' ')
+    said = line.startsWith('error') ? line : `${hosts(name)} ${seen}`
+    return said === wanted
+  }
+  await world.until('an answer', isRight, withinMs).catch(() => same(`${who}: ${ask}`, said, wanted))
+}
+
+/** The other end of what the service opens itself. */
+export async function answerOnClient(world: World): Promise<() => Promise<void>> {
+  await putProgram(world, 'client1', 'echo.pl')
+  const script = `setsid perl ${practice}/echo.pl client1 tcp :: ${echoPort} </dev/null >/dev/null 2>&1 & echo $!`
+  const pid = (await world.shell('client1', script)).trim()
+  return async () => void (await world.shell('client1', `kill ${pid}`))
+}
+
+/** Whom client1 sees when `runs` on a host connects to it, by both families. */
+export async function seenAs(world: World, who: string, host: string, runs: string, wanted: string): Promise<void> {
+  // What has just been started is found by what the kernel tells of it.
+  const options = { withinMs: 5000, who: `${who} on ${host}` }
+  for (const [index, address] of world.addresses('client1').entries())
+    await hears(
+      world,
+      host,
+      `${runs} ${practice}/ask.pl tcp ${address}`,
+      `client1 ${world.addresses(wanted)[index]}`,
+      options,
+    )
 }
