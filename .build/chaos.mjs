@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { build as bundle } from 'esbuild'
 import { build, checkMachine, demoPrograms, installPackages, installPrograms, root } from './prepare.mjs'
 
 const say = (sentence) => process.stderr.write(`${sentence}\n`)
@@ -10,6 +9,7 @@ checkMachine()
 installPrograms(demoPrograms, say)
 installPackages(say)
 build(say)
+const { build: bundle } = await import('esbuild')
 
 // Inside the package, which is what practice hosts see of this machine.
 const file = join(root, 'node_modules', `.fleetmove-chaos-${process.pid}.cjs`)

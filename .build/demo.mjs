@@ -3,9 +3,8 @@
  * with a table of what clients saw. Everything happens in namespaces of its own; nothing of it stays.
  * The exit code is the truth of the table.
  */
-import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { importTypeScript } from './import-typescript.mjs'
 import { build, checkMachine, demoPrograms, installPackages, installPrograms, root } from './prepare.mjs'
 
 const bold = process.stdout.isTTY && !process.env.NO_COLOR ? (text) => `\x1b[1m${text}\x1b[0m` : (text) => text
@@ -17,7 +16,14 @@ checkMachine()
 installPrograms(demoPrograms, say)
 installPackages(say)
 build(say)
-const { labUp, labDown, startLoad, complaints, takeSnapshot, differences } = await tools()
+const { labUp, labDown, startLoad, complaints, takeSnapshot, differences } = await importTypeScript(
+  [
+    `export { labUp } from './cli/lab/up.ts'`,
+    `export { labDown } from './cli/lab/down.ts'`,
+    `export { startLoad, complaints } from './test/load/client-load.ts'`,
+    `export { takeSnapshot, differences } from './test/e2e/as-found.ts'`,
+  ].join('\n'),
+)
 
 const name = `demo-${process.pid}`
 const main = join(process.env.FLEETMOVE_DIST ?? join(root, 'dist'), 'cli', 'main.js')
@@ -115,36 +121,6 @@ async function demo() {
   say(left.length === 0 ? '   The hosts are as they were found.' : '   ✗ The hosts are not as they were found:')
   for (const line of left.slice(0, 20)) say(`     ${line}`)
   return wrong.length === 0 && left.length === 0 && moved
-}
-
-/** The practice network and the load, whose sources are TypeScript: bundled for this process. */
-async function tools() {
-  const { build: bundle } = await import('esbuild')
-  const file = join(root, 'node_modules', `.fleetmove-demo-${process.pid}.mjs`)
-  const { outputFiles } = await bundle({
-    stdin: {
-      contents: [
-        `export { labUp } from './cli/lab/up.ts'`,
-        `export { labDown } from './cli/lab/down.ts'`,
-        `export { startLoad, complaints } from './test/load/client-load.ts'`,
-        `export { takeSnapshot, differences } from './test/e2e/as-found.ts'`,
-      ].join('\n'),
-      resolveDir: root,
-    },
-    define: { __dirname: JSON.stringify(join(root, 'test', 'load')) },
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'esm',
-    write: false,
-    logLevel: 'warning',
-  })
-  await writeFile(file, outputFiles[0].contents)
-  try {
-    return await import(pathToFileURL(file).href)
-  } finally {
-    await rm(file, { force: true })
-  }
 }
 
 function describeLoad() {

@@ -1,11 +1,9 @@
 // npm run test:vagrant [-- SCENARIO…] [--substrate vagrant|nspawn|namespaces] [--keep]: installs what is missing,
 // builds, and runs vagrant/run.ts.
 import { existsSync } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { build as bundle } from 'esbuild'
-import { build, demoPrograms, installPrograms, isInstalled, root } from './prepare.mjs'
+import { importTypeScript } from './import-typescript.mjs'
+import { build, demoPrograms, installPackages, installPrograms, isInstalled, root } from './prepare.mjs'
 
 const say = (line) => process.stderr.write(`${line}\n`)
 
@@ -29,21 +27,10 @@ const at = args.indexOf('--substrate')
 const substrate = at < 0 ? 'vagrant' : args[at + 1]
 // In a container without rights they would help nobody; whoever runs this says what is missing then.
 if (process.getuid() === 0 && isInstalled('apt-get')) installPrograms({ ...demoPrograms, ...programs[substrate] }, say)
+installPackages(say)
 if (!existsSync(join(root, 'dist', 'cli', 'main.js')) || !args.includes('--no-build')) build(say)
 
-const file = join(root, 'node_modules', `.fleetmove-vagrant-${process.pid}.mjs`)
-const { outputFiles } = await bundle({
-  entryPoints: [join(root, 'vagrant', 'run.ts')],
-  define: { __dirname: JSON.stringify(join(root, 'test', 'load')) },
-  bundle: true,
-  platform: 'node',
-  target: 'node20',
-  format: 'esm',
-  write: false,
-  logLevel: 'warning',
-})
-await writeFile(file, outputFiles[0].contents)
-const { runScenarios } = await import(pathToFileURL(file).href).finally(() => rm(file, { force: true }))
+const { runScenarios } = await importTypeScript(`export { runScenarios } from './vagrant/run.ts'`)
 process.exitCode = await runScenarios(
   root,
   args.filter((arg) => arg !== '--no-build'),
