@@ -38,10 +38,14 @@ rm -f "$1"/etc/ssh/ssh_host_* "$1"/var/lib/dbus/machine-id "$1"/etc/resolv.conf
 rm -rf "$1"/usr/share/doc "$1"/usr/share/man "$1"/usr/share/locale "$1"/var/lib/apt/lists
 `
 
-const packageList = (directory: string): string[] =>
+/** A line is a package, or a release and a package that only this one has. */
+const packageList = (directory: string, release: string): string[] =>
   readFileSync(join(directory, 'packages.txt'), 'utf8')
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => line.split(' '))
+    .filter((words) => words.length === 1 || words[0] === release)
+    .map((words) => words.at(-1)!)
 
 /** A short name for some content. */
 export const contentKey = (...parts: string[]): string =>
@@ -59,7 +63,7 @@ export async function rootTree(
   say: (line: string) => void,
   kernel = false,
 ): Promise<string> {
-  const packages = [...packageList(directory), ...(kernel ? kernelPackages : [])].join(',')
+  const packages = [...packageList(directory, release), ...(kernel ? kernelPackages : [])].join(',')
   const hooks = [...(kernel ? [`--essential-hook=${beforeKernel}`] : []), `--customize-hook=${customize}`]
   const tree = join(cacheDirectory, `root-${release}-${contentKey(release, packages, ...hooks)}`)
   if (existsSync(tree)) return tree
