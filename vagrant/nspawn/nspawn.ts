@@ -56,8 +56,10 @@ export function nspawnMaker(repository: string): SubstrateMaker {
       await rootTree(box, usualRelease, say)
     },
     async start(hosts, releases) {
-      const trees = await Promise.all(hosts.map((host) => rootTree(box, releases[host] ?? usualRelease, say)))
-      return NspawnNetwork.start(repository, new Map(hosts.map((host, index) => [host, trees[index]!])))
+      const trees = new Map<string, string>()
+      // One after the other: two hosts may want one that is yet to be made.
+      for (const host of hosts) trees.set(host, await rootTree(box, releases[host] ?? usualRelease, say))
+      return NspawnNetwork.start(repository, trees)
     },
     close: async () => {},
   }
