@@ -137,8 +137,9 @@ export class ToolShell {
 /** POSIX shell: only a quote can end what stands in quotes. */
 const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
+/** `jobs`, since dash buries its dead only when it is asked of them: each would stay a zombie, and in time they are too many. */
 const order = (id: number, argv: readonly string[], out: string, err: string): string =>
-  `{ ${argv.map(quote).join(' ')} </dev/null >${quote(out)} 2>${quote(err)} & echo ${id} p $!; wait $!; echo ${id} s $?; } &\n`
+  `jobs >/dev/null; { ${argv.map(quote).join(' ')} </dev/null >${quote(out)} 2>${quote(err)} & echo ${id} p $!; wait $!; echo ${id} s $?; } &\n`
 
 /** Once its time is up and its process is known, whichever comes first. */
 function endLate({ late, pid }: Waiting): void {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ToolShell } from '../../../../agent/kernel/tool-shell.js'
@@ -42,6 +42,16 @@ describe('a shell that starts programs', () => {
       /\.(out|err)$/.test(String(name)),
     )
     expect(files).toEqual([])
+  })
+
+  test('what has ended doesn’t stay as a zombie', async () => {
+    const parentOf = (pid: string): string => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')[1]!
+    // Of the program the parent is who waits for it, whose parent is the shell.
+    const own = parentOf((await sh('cut -d" " -f4 /proc/$$/stat')).stdout.trim())
+    for (let i = 0; i < 10; i++) await sh('exit 0')
+    const children = readFileSync(`/proc/${own}/task/${own}/children`, 'utf8').trim().split(' ')
+    // The last one is buried with the next order.
+    expect(children.length).toBeLessThan(3)
   })
 
   test('one that takes too long is killed', async () => {
