@@ -5,7 +5,7 @@ import { startPractice } from '../e2e/practice.js'
 import { complaints, type TargetReport } from '../load/client-load.js'
 import { type Host, hosts } from './faults.js'
 import { addresses, fleet } from './fleet.js'
-import { type Sample, slope } from './slope.js'
+import { type Growth, type Sample, slope } from './slope.js'
 
 export interface SoakOptions {
   minutes: number
@@ -81,7 +81,9 @@ export async function soak({ minutes, rate, say }: SoakOptions): Promise<{ text:
     // Calls that are under way have some open: a leak has more with every switch.
     if (growth.descriptors * span > codes.length / 2)
       violations.push(`${host}: the agent's descriptors grow by ${perHour(growth.descriptors)}/h`)
-    return `${host}: ${told(samples[host])}; slope over the last ${span.toFixed(0)} s: ${perHour(growth.rss)} MiB/h, ${perHour(growth.descriptors)} descriptors/h`
+    if (growth.processes * span > codes.length / 2)
+      violations.push(`${host}: there are ${perHour(growth.processes)} processes more an hour`)
+    return `${host}: ${told(samples[host])}; slope over the last ${span.toFixed(0)} s: ${perHour(growth.rss)} MiB/h, ${perHour(growth.descriptors)} descriptors/h, ${perHour(growth.processes)} processes/h`
   })
   const total = (pick: (report: TargetReport) => number): number => reports.reduce((sum, each) => sum + pick(each), 0)
   const sorted = [...lasted].sort((a, b) => a - b)
@@ -103,16 +105,17 @@ function told(samples: readonly Sample[]): string {
   const [first, last] = [samples[0], samples.at(-1)]
   if (!first || !last) return 'no sample'
   const most = Math.max(...samples.map(({ rss }) => rss))
-  return `${first.rss.toFixed(0)} → ${last.rss.toFixed(0)} MiB (most ${most.toFixed(0)}), ${first.descriptors} → ${last.descriptors} descriptors`
+  return `${first.rss.toFixed(0)} → ${last.rss.toFixed(0)} MiB (most ${most.toFixed(0)}), ${first.descriptors} → ${last.descriptors} descriptors, ${first.processes} → ${last.processes} processes`
 }
 
 /** From outside: the agent's process as the host's own /proc tells it. */
-function look(lab: Lab, host: Host): Omit<Sample, 'seconds'> | null {
+function look(lab: Lab, host: Host): Growth | null {
   try {
     const root = `/proc/${lab.pid(host)}/root`
     const process = `${root}/proc/${readFileSync(`${root}/run/fleetmove/agent.pid`, 'utf8').trim()}`
     const rss = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`${process}/status`, 'utf8'))
-    return rss && { rss: Number(rss[1]) / 1024, descriptors: readdirSync(`${process}/fd`).length }
+    const processes = readdirSync(`${root}/proc`).filter((name) => /^\d+$/.test(name)).length
+    return rss && { rss: Number(rss[1]) / 1024, descriptors: readdirSync(`${process}/fd`).length, processes }
   } catch {
     return null
   }
