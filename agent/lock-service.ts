@@ -27,18 +27,30 @@ const changing: readonly (keyof AgentServer)[] = [
 
 const idOf = (metadata: Metadata): string => String(metadata.get(lockHeader)[0] ?? '')
 
-/** The same service, in which changing calls are refused to whoever doesn't hold the lock. */
+/**
+ * The same service, in which changing calls are refused to whoever doesn't hold the lock. Streams that a run has begun
+ * end when another run takes the lock: the connection of a dead one may stand for hours, and keeps a port until then.
+ */
 export function guarded(service: AgentServer, lock: HostLock): AgentServer {
+  const streams = new Map<ServerWritableStream<unknown, unknown>, string>()
+  lock.onTaken = (id) => {
+    for (const [stream, owner] of streams) if (owner !== id) stream.emit('cancelled', 'another run has the lock')
+  }
   const entries = changing.map((name) => {
     // Unary calls come with a callback, streaming ones report by the call itself.
     const handle = service[name] as (call: unknown, done?: unknown) => void
     const guard = (call: ServerUnaryCall<unknown, unknown>, done?: sendUnaryData<unknown>): void => {
+      const stream = call as unknown as ServerWritableStream<unknown, unknown>
       try {
         lock.check(idOf(call.metadata))
       } catch (error) {
         if (done) done(errorToStatus(error))
-        else (call as unknown as ServerWritableStream<unknown, unknown>).emit('error', errorToStatus(error))
+        else stream.emit('error', errorToStatus(error))
         return
+      }
+      if (!done) {
+        streams.set(stream, idOf(call.metadata))
+        stream.once('close', () => streams.delete(stream))
       }
       handle(call, done)
     }

@@ -42,6 +42,8 @@ const format = z.object({
 
 export class HostLock {
   private current: Current | null = null
+  /** Told of each new owner's id. */
+  onTaken: (id: string) => void = () => {}
 
   /** @param path of the file that lets the lock outlive this process; in a directory that a boot empties */
   constructor(private readonly path: string) {
@@ -66,6 +68,7 @@ export class HostLock {
     const { held } = this
     if (held && held.id !== owner.id) throw inUse(held)
     this.keep({ ...owner, since: held?.since ?? Date.now(), deadline: 0 })
+    if (!held) this.onTaken(owner.id)
   }
 
   /** @throws FleetmoveError 'locked' when it has ended meanwhile, whether or not somebody else has it. */

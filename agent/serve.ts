@@ -43,6 +43,12 @@ export const ledgerPath = join(paths.state, 'ledger.json')
 const historyPath = join(paths.state, 'arrivals.jsonl')
 const sampleMs = 10_000
 
+/**
+ * What a machine that is gone has left open ends by then, as its lock does (30 s): no packet tells sshd of that, and TCP
+ * itself asks after two hours.
+ */
+const serverOptions = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 20_000 }
+
 /** Clients whose port was taken are few, and most of their connections short. */
 const renumberedMs = 10_000
 
@@ -125,7 +131,7 @@ export async function serve(): Promise<number> {
     process.once('SIGINT', () => resolve('SIGINT'))
     leave = () => resolve('left')
   })
-  const server = new Server()
+  const server = new Server(serverOptions)
   server.addService(
     AgentService,
     guarded(

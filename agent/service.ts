@@ -40,7 +40,7 @@ import { lockService } from './lock-service.js'
 import { checkOf, meansOf } from './means.js'
 import { measurePath, reflect } from './path.js'
 import { paths } from './plan/own.js'
-import { openWitness } from './probe/witness.js'
+import { Witnesses } from './probe/witness.js'
 import { pulse } from './pulse.js'
 import { awaitPeer } from './reach.js'
 import { requests } from './requests.js'
@@ -65,6 +65,7 @@ export interface ServiceParts {
 
 export function agentService({ host, upkeep, gaps, holds, listening, traces, leave }: ServiceParts): AgentServer {
   const conntrack = openConntrack()
+  const witnesses = new Witnesses()
   return {
     hello: unary(async () => ({
       version,
@@ -133,7 +134,7 @@ export function agentService({ host, upkeep, gaps, holds, listening, traces, lea
     }),
     witness: streaming(async (request: wire.WitnessRequest, send: (event: wire.WitnessEvent) => void, signal) => {
       const { ports, tokens } = decode('witness', requests.witness, request)
-      const witness = await openWitness({
+      const witness = await witnesses.open({
         ports,
         tokens,
         signal,

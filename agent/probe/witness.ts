@@ -35,36 +35,80 @@ const longestRequest = 10_000
 /** Of one port at once; further ones are refused. */
 const mostConnections = 256
 
+/** A port of this host while anybody wants to know what arrives there. */
+interface OpenPort {
+  /** By `tcp`, or the address of a UDP socket. */
+  listeners: Map<string, { close(): void }>
+  calls: Set<Call>
+}
+
+interface Call {
+  ports: readonly number[]
+  /** Hexadecimal. */
+  known: ReadonlySet<string>
+  onReceipt(receipt: Receipt): void
+}
+
+const hex = (token: Uint8Array): string => Buffer.from(token).toString('hex')
+
 /**
- * Opens every port over TCP and UDP, IPv4 and IPv6; resolves once all of them listen. IPv4 clients are
- * reported as IPv4. UDP is bound to each local address by itself: Node can't tell a datagram's
- * destination (IP_PKTINFO), and so the answer leaves with the address that was asked.
- * @throws FleetmoveError 'conflict' where a port is taken; nothing is left open then.
+ * All that is witnessed on this host. A port is opened for the first who asks, serves all, and closes after the last:
+ * who probes at the same time, or has died without a word, is in nobody's way.
  */
-export async function openWitness(options: WitnessOptions): Promise<{ close(): void }> {
-  const known = new Set(options.tokens.map((token) => Buffer.from(token).toString('hex')))
-  const isKnown = (token: Buffer): boolean => known.has(token.toString('hex'))
-  const open: { close(): void }[] = []
-  const close = (): void => {
-    options.signal.removeEventListener('abort', close)
-    for (const listener of open.splice(0)) listener.close()
+export class Witnesses {
+  private readonly ports = new Map<number, OpenPort>()
+  private tail: Promise<unknown> = Promise.resolve()
+
+  /**
+   * Opens every port over TCP and UDP, IPv4 and IPv6; resolves once all of them listen. IPv4 clients are
+   * reported as IPv4. UDP is bound to each local address by itself: Node can't tell a datagram's
+   * destination (IP_PKTINFO), and so the answer leaves with the address that was asked.
+   * @throws FleetmoveError 'conflict' where another program has a port; nothing is left open for this call then.
+   */
+  async open({ ports, tokens, onReceipt, signal }: WitnessOptions): Promise<{ close(): void }> {
+    const call: Call = { ports, known: new Set(tokens.map(hex)), onReceipt }
+    const close = (): void => {
+      signal.removeEventListener('abort', close)
+      this.leave(call)
+    }
+    // One after the other: two that begin at once would both open the port.
+    const joined = this.tail.then(() => this.join(call))
+    this.tail = joined.catch(() => {})
+    try {
+      await joined
+      signal.throwIfAborted()
+    } catch (error) {
+      close()
+      throw error
+    }
+    signal.addEventListener('abort', close, { once: true })
+    return { close }
   }
-  try {
+
+  private async join(call: Call): Promise<void> {
     const addresses = localAddresses()
-    for (const port of options.ports) {
-      open.push(await listenTcp(port, isKnown, options.onReceipt))
-      for (const address of addresses) {
-        const listener = await listenUdp(port, address, isKnown, options.onReceipt)
-        if (listener) open.push(listener)
+    for (const port of call.ports) {
+      const open = this.ports.get(port) ?? { listeners: new Map(), calls: new Set() }
+      this.ports.set(port, open)
+      open.calls.add(call)
+      const callOf = (token: Uint8Array): Call | undefined => [...open.calls].find(({ known }) => known.has(hex(token)))
+      const isKnown = (token: Buffer): boolean => callOf(token) !== undefined
+      const onReceipt = (receipt: Receipt): void => callOf(receipt.token)?.onReceipt(receipt)
+      if (!open.listeners.has('tcp')) open.listeners.set('tcp', await listenTcp(port, isKnown, onReceipt))
+      for (const address of addresses.filter((each) => !open.listeners.has(each))) {
+        const listener = await listenUdp(port, address, isKnown, onReceipt)
+        if (listener) open.listeners.set(address, listener)
       }
     }
-    options.signal.throwIfAborted()
-  } catch (error) {
-    close()
-    throw error
   }
-  options.signal.addEventListener('abort', close, { once: true })
-  return { close }
+
+  private leave(call: Call): void {
+    for (const [port, { listeners, calls }] of this.ports) {
+      if (!calls.delete(call) || calls.size > 0) continue
+      this.ports.delete(port)
+      for (const listener of listeners.values()) listener.close()
+    }
+  }
 }
 
 /** IPv6 link-local ones need a zone and are nobody's public address. */

@@ -228,7 +228,11 @@ async function judge(
     const absent = (found.absent ?? []).filter((host) => !mayLack.includes(host as Host))
     if (code !== 0 || wrong || found.drift?.length || absent.length > 0)
       violation(`status after success: ${code} ${JSON.stringify(found)}`)
-    if (runs(practice.lab, other, '/run/nginx.pid')) violation(`nginx still runs on ${other}`)
+    if (runs(practice.lab, other, '/run/nginx.pid')) {
+      const why =
+        'ps -o etimes=,args= -C nginx; ss -Htn sport = :80 | head -5; conntrack -L -p tcp --dport 80 2>/dev/null | grep -c ESTABLISHED'
+      violation(`nginx still runs on ${other}: ${(await practice.shell(other, `${why}; true`)).replace(/\s+/g, ' ')}`)
+    }
   }
   const calls = (stage === 'gone' ? [active] : used.length === 2 ? used : hosts).flatMap((host) =>
     addresses[host].map((address) => ({ protocol: 'tcp' as const, address, port: queuePort, timeoutMs: 8000 })),

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
-import { openWitness } from '../../agent/probe/witness.js'
+import { Witnesses } from '../../agent/probe/witness.js'
 import type { Ip } from '../../proto/model/address.js'
 import type { ProbeSpec, Receipt } from '../../proto/model/probe.js'
 import { encodeRequest } from '../../proto/probe-wire.js'
@@ -36,13 +36,14 @@ async function dropping<T>(expression: string, work: () => Promise<T>): Promise<
 inOwnNamespace(__filename, () => {
   const receipts: Receipt[] = []
   const abort = new AbortController()
+  const witnesses = new Witnesses()
 
   beforeAll(async () => {
     for (const address of [one, two]) execFileSync('ip', ['addr', 'add', `${address}/32`, 'dev', 'lo'])
     execFileSync('ip', ['addr', 'add', `${six}/128`, 'dev', 'lo', 'nodad'])
     // As on a wire: large datagrams go in fragments.
     execFileSync('ip', ['link', 'set', 'lo', 'mtu', '1500'])
-    await openWitness({
+    await witnesses.open({
       ports: [port, port + 1],
       tokens: [token],
       onReceipt: (r) => void receipts.push(r),
@@ -54,7 +55,7 @@ inOwnNamespace(__filename, () => {
     abort.abort()
     // Everything is closed: the ports are free again.
     const free = new AbortController()
-    await openWitness({ ports: [port], tokens: [], onReceipt: () => {}, signal: free.signal })
+    await new Witnesses().open({ ports: [port], tokens: [], onReceipt: () => {}, signal: free.signal })
     free.abort()
   })
 
@@ -160,10 +161,30 @@ inOwnNamespace(__filename, () => {
     socket.close()
   })
 
+  test('who witnesses at the same time shares the ports, each with probes of its own, until the last has gone', async () => {
+    const [others, heard] = [Buffer.alloc(16, 9), [] as Receipt[]]
+    const both = [new AbortController(), new AbortController()]
+    for (const [i, { signal }] of both.entries())
+      await witnesses.open({
+        ...{ ports: [port, 7400], tokens: [i === 0 ? Buffer.alloc(16, 8) : others], signal },
+        onReceipt: (r) => void heard.push(r),
+      })
+    both[0]!.abort()
+    for (const protocol of ['tcp', 'udp'] as const) {
+      expect(await sendProbe(spec({ protocol, token: others }))).toMatchObject({ outcome: 'answered' })
+      expect(await sendProbe(spec({ protocol }))).toMatchObject({ outcome: 'answered' })
+    }
+    expect(heard.map(({ token: of }) => Buffer.from(of))).toEqual([others, others])
+    expect(receipts.map(({ token: of }) => Buffer.from(of))).toEqual([Buffer.from(token), Buffer.from(token)])
+    expect(await sendProbe(spec({ port: 7400, token: others }))).toMatchObject({ outcome: 'answered' })
+    both[1]!.abort()
+    expect(await sendProbe(spec({ port: 7400, token: others }))).toMatchObject({ outcome: 'refused' })
+  })
+
   test('a port in use is named, and nothing stays open', async () => {
     const other = createServer().listen(7200, one)
     await once(other, 'listening')
-    const attempt = openWitness({
+    const attempt = witnesses.open({
       ports: [7199, 7200],
       tokens: [],
       onReceipt: () => {},
@@ -178,7 +199,12 @@ inOwnNamespace(__filename, () => {
     await once(other, 'close')
     const datagrams = createSocket('udp4').bind(7200, two)
     await once(datagrams, 'listening')
-    const again = openWitness({ ports: [7200], tokens: [], onReceipt: () => {}, signal: new AbortController().signal })
+    const again = witnesses.open({
+      ports: [7200],
+      tokens: [],
+      onReceipt: () => {},
+      signal: new AbortController().signal,
+    })
     await expect(again).rejects.toMatchObject({
       code: 'conflict',
       message: expect.stringContaining(`udp/7200 is taken at ${two}`),
