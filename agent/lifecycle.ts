@@ -165,18 +165,23 @@ async function controlContainer(
 
 /**
  * `up` makes the container where there is none yet, as on a new host, and starts what the service needs; `stop`
- * stops the service alone (docker-compose(1)). Version 1 is a program of its own.
+ * stops the service alone (docker-compose(1)).
  */
 async function controlCompose(
   action: LifecycleAction,
   { file, composeService }: { file: string; composeService: string },
   options: CommandOptions,
 ): Promise<CommandEnd> {
-  const tool = containerTool()
-  const plugin = await runCommandOutside([tool, 'compose', 'version'], 'compose-version', options)
-  const compose = plugin.ok ? [tool, 'compose'] : ['docker-compose']
+  const compose = await composeTool(options)
   const words = action === 'start' ? ['up', '--detach'] : ['stop']
   return runCommandOutside([...compose, '--file', file, ...words, composeService], `compose-${action}`, options)
+}
+
+/** The words by which Compose is called. Version 1 is a program of its own. */
+export async function composeTool(options: CommandOptions): Promise<string[]> {
+  const tool = containerTool()
+  const plugin = await runCommandOutside([tool, 'compose', 'version'], 'compose-version', options)
+  return plugin.ok ? [tool, 'compose'] : ['docker-compose']
 }
 
 /** The command that speaks to the engine of containers. */

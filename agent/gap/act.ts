@@ -3,6 +3,7 @@ import * as codec from '../../proto/codec.js'
 import type * as wire from '../../proto/gen/fleetmove.js'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { forwardOf, type HostSpec, type ServiceSpec } from '../../proto/model/host-spec.js'
+import { refuseRestartedAlways } from '../boot.js'
 import { checkOf, meansOf } from '../means.js'
 import { requests } from '../requests.js'
 import type { GapPlan } from './gap-state.js'
@@ -28,6 +29,7 @@ export async function actInGap(gaps: Gaps, spec: HostSpec | null, request: wire.
         secret: Buffer.from(plan.secret).toString('base64'),
       }
       if (!spec?.tunnels.some(({ index }) => index === plan.tunnel)) throw unfit(`no tunnel ${plan.tunnel}`)
+      await refuseRestartedAlways(service, known.lifecycle, known)
       return { ...none, phase: 'open', ...(await gaps.open(service, id, known, forMs)) }
     }
     case 'pause':

@@ -6,6 +6,8 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { connect, createServer, type Socket } from 'node:net'
 import { FleetmoveError } from '../../proto/model/error.js'
+import type { HostSpec, TunnelSpec } from '../../proto/model/host-spec.js'
+import type { Gap } from './gap-state.js'
 
 /**
  * hello: the origin counts on answers from now on. whose: yield, unless it was started. back, gone: how it has
@@ -24,6 +26,17 @@ export interface GapEnds {
   /** Base64. */
   secret: string
   id: string
+}
+
+export function tunnelOf(spec: HostSpec | null, { plan }: Pick<Gap, 'plan'>): TunnelSpec {
+  const tunnel = spec?.tunnels.find(({ index }) => index === plan.tunnel)
+  if (tunnel) return tunnel
+  throw new FleetmoveError('invalid', { message: `this host has no tunnel ${plan.tunnel}` })
+}
+
+export function endsOf({ id, plan }: Gap, { local4, peer4 }: TunnelSpec): GapEnds {
+  const [address, peer] = plan.role === 'target' ? [local4, peer4] : [peer4, local4]
+  return { id, address, peer, port: plan.port, secret: plan.secret }
 }
 
 const lineLength = 512
@@ -122,4 +135,19 @@ export async function askTarget(ends: GapEnds, question: GapQuestion): Promise<G
   } finally {
     socket.destroy()
   }
+}
+
+/** A tunnel may lose a packet, and a busy host take its time. */
+const helloTries = 3
+
+/**
+ * The origin's first question.
+ * @throws FleetmoveError 'tunnel' where the target's agent doesn't answer
+ */
+export async function meetTarget(gap: Gap, tunnel: TunnelSpec): Promise<void> {
+  for (let tries = 0; tries < helloTries; tries++) if ((await askTarget(endsOf(gap, tunnel), 'hello')) === 'ok') return
+  throw new FleetmoveError('tunnel', {
+    message: `the agent of ${tunnel.peer} doesn't answer by the tunnel, so the two could not agree on where ${gap.service} runs if contact were lost`,
+    hint: 'let the hosts reach each other by TCP on their tunnel addresses, then run the command again',
+  })
 }

@@ -3,8 +3,8 @@
  * What is decided stands in gap-state.ts.
  */
 import { FleetmoveError } from '../../proto/model/error.js'
-import type { TunnelSpec } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
+import { holdBoot, releaseBoot } from '../boot.js'
 import { forgetUnanswered } from '../flows/forget.js'
 import { awaitHealthy } from '../health.js'
 import type { HoldCounted, ServiceHolds } from '../hold/service-holds.js'
@@ -12,16 +12,23 @@ import type { Conntrack } from '../kernel/conntrack.js'
 import { type CommandEnd, runLifecycle } from '../lifecycle.js'
 import { deadlineIn, remainingMs } from './deadline.js'
 import { afterEvent, type Gap, type GapEvent, type GapPlan, moved, nextStep, paused } from './gap-state.js'
-import { answerOrigin, askTarget, type GapAnswer, type GapEnds, type GapQuestion, type Listening } from './gap-talk.js'
+import {
+  answerOrigin,
+  askTarget,
+  endsOf,
+  type GapAnswer,
+  type GapEnds,
+  type GapQuestion,
+  type Listening,
+  meetTarget,
+  tunnelOf,
+} from './gap-talk.js'
 import { type GappedHost, gapOver } from './gapped-host.js'
 
 /** Between two tries of what didn't succeed. */
 const againMs = 1000
 /** The longest that health is waited for; and how long for a process that may be starting already. */
 const [healthMs, startingMs] = [30_000, 5000]
-/** A tunnel may lose a packet, and a busy host take its time. */
-const helloTries = 3
-
 export type GapOutcome = 'origin' | 'target' | 'parked'
 
 /** What this process knows besides; of a gap that it has found in the ledger: nothing. */
@@ -98,24 +105,14 @@ export class Gaps {
       const means = await holds.prepare(host.spec, spec, clear)
       const known = { ...gap, plan: { ...plan, port }, deadline: deadlineIn(forMs) }
       await host.addGap(known)
-      if (plan.role === 'origin' && !(await this.meets(known))) {
-        throw new FleetmoveError('tunnel', {
-          message: `the agent of ${this.tunnel(known).peer} doesn't answer by the tunnel, so the two could not agree on where ${service} runs if contact were lost`,
-          hint: 'let the hosts reach each other by TCP on their tunnel addresses, then run the command again',
-        })
-      }
+      await this.boot(known, holdBoot)
+      if (plan.role === 'origin') await meetTarget(known, tunnelOf(host.spec, known))
       this.schedule(known)
       return { port, means }
     } catch (error) {
       await this.drop(gap).catch(() => {})
       throw error
     }
-  }
-
-  private async meets(gap: Gap): Promise<boolean> {
-    for (let tries = 0; tries < helloTries; tries++)
-      if ((await askTarget(this.ends(gap), 'hello')) === 'ok') return true
-    return false
   }
 
   /** Not in turn: what is under way may take long, and that is why it is told. */
@@ -210,19 +207,31 @@ export class Gaps {
     return { gap, counts }
   }
 
-  private async end({ id, service, plan }: Gap, outcome: GapOutcome): Promise<void> {
+  private async end(gap: Gap, outcome: GapOutcome): Promise<void> {
+    const { id, service, plan } = gap
     this.forget(id)
     await this.host.closeGap(
       id,
       outcome === 'target' ? plan.next : outcome === 'origin' ? plan.stay : paused(plan.stay),
     )
     await this.options.holds.cancel(service)
+    if (outcome === 'origin') await this.boot(gap, releaseBoot)
   }
 
-  private async drop({ id, service }: Gap): Promise<void> {
-    this.forget(id)
-    await this.host.dropGap(id)
-    await this.options.holds.cancel(service)
+  private async drop(gap: Gap): Promise<void> {
+    this.forget(gap.id)
+    await this.host.dropGap(gap.id)
+    await this.options.holds.cancel(gap.service)
+    await this.boot(gap, releaseBoot)
+  }
+
+  /** Of the host that may be left. The move itself must not fail because of what a reboot would do. */
+  private async boot({ service, plan }: Gap, work: typeof holdBoot): Promise<void> {
+    const { role, lifecycle, environment, timeoutMs } = plan
+    if (role === 'target' || lifecycle.kind !== 'unit') return
+    await work(service, lifecycle.unit, { environment, timeoutMs }).catch((error: Error) =>
+      this.options.log('whether a unit starts with the host could not be changed', { service, error: error.message }),
+    )
   }
 
   private forget(id: string): void {
@@ -366,17 +375,8 @@ export class Gaps {
     return fits ? 'ok' : 'refused'
   }
 
-  private tunnel({ plan }: Gap): TunnelSpec {
-    const tunnel = this.host.spec?.tunnels.find(({ index }) => index === plan.tunnel)
-    if (tunnel) return tunnel
-    throw new FleetmoveError('invalid', { message: `this host has no tunnel ${plan.tunnel}` })
-  }
-
   private ends(gap: Gap): GapEnds {
-    const { local4, peer4 } = this.tunnel(gap)
-    const { id, plan } = gap
-    const [address, peer] = plan.role === 'target' ? [local4, peer4] : [peer4, local4]
-    return { id, address, peer, port: plan.port, secret: plan.secret }
+    return endsOf(gap, tunnelOf(this.host.spec, gap))
   }
 
   private listen(gap: Gap): Promise<Listening> {

@@ -208,11 +208,13 @@ export const faults = {
   ),
   reboot: {
     harms: 'host',
-    async strike({ practice, host }) {
+    async strike({ practice, host, running }) {
+      // As a unit that is enabled where it runs. The run stands still, or the queue might be stopped behind this look.
+      running.signal('SIGSTOP')
       const queue = runs(practice.lab, host, queuePid)
       await practice.lab.reboot(host)
-      // As a unit that is enabled where it runs.
       if (queue) await practice.shell(host, startQueue)
+      running.signal('SIGCONT')
       return nothing
     },
   },

@@ -40,6 +40,11 @@ async function move(world: World): Promise<void> {
     await askEcho(world, 'new1', 'old1')
     await verifyAll(world)
     await seenAs(world, 'the container', 'old1', `docker exec echo ${perlInImage}`, 'old1')
+    // Its engine would start it with old1, where it isn't wanted any more.
+    await world.shell('old1', 'docker update --restart always echo')
+    await world.fleetmove('advance --all', 3)
+    same('the container on old1', await running(world, 'old1'), 'echo')
+    await world.shell('old1', 'docker update --restart unless-stopped echo')
     await world.fleetmove('advance --all')
     same('the container on old1', await running(world, 'old1'), '')
     same('the container on new1', await running(world, 'new1'), 'echo')

@@ -93,6 +93,34 @@ const inTheMiddle = (host: string): Scenario => ({
   },
 })
 
+const inTheGap: Scenario = {
+  name: 'reboot-old-in-gap',
+  title: 'old1 loses its power while a service that never runs twice starts on new1: it does not start on old1, too',
+  needs: ['systemd', 'reboot'],
+  async run(world) {
+    await writeWebFleet(world, { more: ['strategy: recreate', 'hold: 30s', 'drain: 1s'] })
+    await startWeb(world)
+    await world.shell('old1', 'systemctl -q enable nginx')
+    await world.fleetmove('up')
+    let rebooting: Promise<void> | undefined
+    const run = world.start('advance web', ({ type, what }) => {
+      if (type === 'begin' && what === 'start on new1') rebooting ??= world.substrate.reboot('old1')
+    })
+    await run.ended
+    if (!rebooting) throw new Error('advance never came to its start on new1')
+    await rebooting
+    const runs = (): Promise<boolean[]> => Promise.all(['old1', 'new1'].map((host) => isWebRunning(world, host)))
+    same('nginx on old1 and new1', await runs(), [false, true])
+    await world.until('advance', async () => (await world.start('advance web').ended).code === 0, 120_000)
+    same('nginx on old1 and new1', await runs(), [false, true])
+    const starts = (host: string): Promise<string> => world.shell(host, 'systemctl is-enabled nginx || true')
+    same('nginx starts with', await Promise.all(['old1', 'new1'].map(starts)), ['disabled\n', 'enabled\n'])
+    await clientsAreServed(world)
+    await world.fleetmove('down')
+    same('nginx starts with', await Promise.all(['old1', 'new1'].map(starts)), ['enabled\n', 'disabled\n'])
+  },
+}
+
 const networkdRestart: Scenario = {
   name: 'networkd-restart',
   title: 'systemd-networkd restarts on both hosts, which removes foreign rules: they are put back under load',
@@ -125,5 +153,6 @@ export const reboots: readonly Scenario[] = [
   whileForwarding('new1'),
   inTheMiddle('old1'),
   inTheMiddle('new1'),
+  inTheGap,
   networkdRestart,
 ]
