@@ -143,8 +143,14 @@ export const faults = {
   'kill agent': {
     harms: 'nobody',
     async strike({ practice, host }) {
-      await practice.shell(host, `${killAgent}; (sleep 1; ${restartAgent}) >/dev/null 2>&1 &`)
-      return nothing
+      const said = await practice.shell(host, `${killAgent}; (sleep 1; ${restartAgent}) >/dev/null 2>&1 & echo killed`)
+      // A run that had done its work before isn't judged while the agent is away.
+      const isBack = `kill -0 "$(cat /run/fleetmove/agent.pid)" && ls /run/fleetmove/agent.sock || true`
+      return async () => {
+        const end = Date.now() + undoMs
+        while (said.includes('killed') && Date.now() < end && !(await practice.shell(host, isBack)).includes('sock'))
+          await sleep(100)
+      }
     },
   },
   /** Nobody starts it again. */

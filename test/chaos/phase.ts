@@ -127,6 +127,8 @@ export async function phase(around: Surroundings, command: Command, blow: Blow |
   while (last.code !== 0 || again === 0) {
     if (again === mostRuns) {
       violation(`not done after ${again} runs: ${last.code} ${told(last)}`)
+      for (const host of hosts)
+        report.note(`${host}: ${await practice.shell(host, 'tail -n 12 /var/lib/fleetmove/agent.log; true')}`)
       throw new Error('nothing more can be tried')
     }
     // A run that was done has nothing left to do, and says so.
@@ -229,9 +231,9 @@ async function judge(
     if (code !== 0 || wrong || found.drift?.length || absent.length > 0)
       violation(`status after success: ${code} ${JSON.stringify(found)}`)
     if (runs(practice.lab, other, '/run/nginx.pid')) {
-      const why =
-        'ps -o etimes=,args= -C nginx; ss -Htn sport = :80 | head -5; conntrack -L -p tcp --dport 80 2>/dev/null | grep -c ESTABLISHED'
-      violation(`nginx still runs on ${other}: ${(await practice.shell(other, `${why}; true`)).replace(/\s+/g, ' ')}`)
+      const peers = 'ps -o etimes=,args= -C nginx; ss -Htn sport = :80 | head -5; echo from; ss -Htnp dport = :80'
+      const said = await Promise.all([other, 'controller'].map((host) => practice.shell(host, `${peers}; true`)))
+      violation(`nginx still runs on ${other}: ${said.join(' controller: ').replace(/\s+/g, ' ')}`)
     }
   }
   const calls = (stage === 'gone' ? [active] : used.length === 2 ? used : hosts).flatMap((host) =>

@@ -43,6 +43,11 @@ export class Report {
     process.stderr.write(`VIOLATION ${text}\n`)
   }
 
+  /** For whoever looks for the cause of what was told before. */
+  note(text: string): void {
+    process.stderr.write(`${text}\n`)
+  }
+
   text(): string {
     const head = ['fault', 'struck', 'missed', 'exit codes', 'runs after', 'violations']
     const rows = [...this.rows].map(([fault, row]) => [
