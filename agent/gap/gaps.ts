@@ -110,7 +110,7 @@ export class Gaps {
       this.schedule(known)
       return { port, means }
     } catch (error) {
-      await this.drop(gap).catch(() => {})
+      await this.drop(gap).catch(() => this.schedule(gap))
       throw error
     }
   }
@@ -209,18 +209,17 @@ export class Gaps {
 
   private async end(gap: Gap, outcome: GapOutcome): Promise<void> {
     const { id, service, plan } = gap
+    const last = outcome === 'target' ? plan.next : outcome === 'origin' ? plan.stay : paused(plan.stay)
+    // Where the disk takes nothing the gap lives on, to be ended later.
+    await this.host.closeGap(id, last)
     this.forget(id)
-    await this.host.closeGap(
-      id,
-      outcome === 'target' ? plan.next : outcome === 'origin' ? plan.stay : paused(plan.stay),
-    )
     await this.options.holds.cancel(service)
     if (outcome === 'origin') await this.boot(gap, releaseBoot)
   }
 
   private async drop(gap: Gap): Promise<void> {
-    this.forget(gap.id)
     await this.host.dropGap(gap.id)
+    this.forget(gap.id)
     await this.options.holds.cancel(gap.service)
     await this.boot(gap, releaseBoot)
   }

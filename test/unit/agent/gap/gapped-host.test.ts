@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import { deadlineIn, remainingMs } from '../../../../agent/gap/deadline.js'
 import type { Gap } from '../../../../agent/gap/gap-state.js'
 import { GappedHost } from '../../../../agent/gap/gapped-host.js'
+import { Gaps } from '../../../../agent/gap/gaps.js'
+import type { ServiceHolds } from '../../../../agent/hold/service-holds.js'
+import type { Conntrack } from '../../../../agent/kernel/conntrack.js'
 import { Ledger } from '../../../../agent/ledger.js'
 import type { HostSpec } from '../../../../proto/model/host-spec.js'
 import { FakeKernel } from '../../../fakes/fake-kernel.js'
@@ -73,6 +76,20 @@ describe('a host with a service in a gap', () => {
     expect(host.confirmed).toEqual(confirmed)
     await host.closeGap('a', next)
     expect([host.confirmed, host.gaps, await host.drift()]).toEqual([{ ...confirmed, services: [next] }, [], []])
+  })
+
+  test('a disk that takes nothing keeps the gap alive, which can be ended once it does', async () => {
+    const cancelled: string[] = []
+    const holds = { cancel: async (of: string) => void cancelled.push(of) } as unknown as ServiceHolds
+    const gaps = new Gaps({ host, holds, conntrack: {} as Conntrack, clear: async () => {}, log: () => {} })
+    gaps.resume()
+    await turn({ phase: 'started', letGo: true })
+    jest.spyOn(host, 'closeGap').mockRejectedValueOnce(new Error('EROFS: read-only file system'))
+    await expect(gaps.finish('a', 'target')).rejects.toThrow('EROFS')
+    expect([host.gaps.length, cancelled]).toEqual([1, []])
+    await gaps.finish('a', 'target')
+    expect([host.gaps, cancelled, actions()]).toEqual([[], ['web'], ['serve', 'serve']])
+    await gaps.close()
   })
 
   test('goes back the same way', async () => {
