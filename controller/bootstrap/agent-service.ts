@@ -159,7 +159,8 @@ const removeScript = [
   `if ${isSystemd}; then systemctl -q disable --now ${unitName} 2>/dev/null; rm -f ${unitPath} ${unitPath}.new; ` +
     `systemctl daemon-reload; systemctl reset-failed ${unitName} 2>/dev/null; fi`,
   stopDaemon,
-  `rm -rf ${libraryDirectory} ${stateDirectory} ${runDirectory}`,
+  // The programs last: by them the next run sees that there is something left to remove.
+  `rm -rf ${stateDirectory} ${runDirectory} && rm -rf ${libraryDirectory}`,
   `for left in ${libraryDirectory} ${stateDirectory} ${runDirectory}; do [ -e $left ] && echo $left; done`,
   'true',
 ].join('; ')
