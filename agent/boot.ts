@@ -48,6 +48,8 @@ export async function holdBoot(service: Name, unit: string, options: CommandOpti
   const { [service]: own, ...others } = await readFound()
   await writeFound({ ...others, [service]: { unit, enabled: own?.enabled ?? true, held: true } })
   succeeded(await setBoot(false, unit, options))
+  // A power cut takes along what the disk hasn't got yet, and nobody waits for it now (sync(1)).
+  succeeded(await runCommand(['sync', '-f', paths.state, '/etc'], 'unit-sync', options))
 }
 
 /** The service stays here. Nothing where `holdBoot` had nothing to do. */
