@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../proto/model/error.js'
-import type { HostSpec, ServiceSpec } from '../proto/model/host-spec.js'
+import type { HostSpec, ServiceSpec, TunnelSpec } from '../proto/model/host-spec.js'
 import { converge, nothing, observeAll, plan } from './apply.js'
 import { inGap } from './gap/gap-state.js'
 import { describeStep } from './kernel/describe-step.js'
@@ -69,6 +69,13 @@ export class Host {
     }
     return { ...spec, services: spec.services.map(treated) }
   }
+  /** @throws FleetmoveError 'invalid' where there is no tunnel of this number */
+  tunnel(index: number): TunnelSpec {
+    const tunnel = this.spec?.tunnels.find((each) => each.index === index)
+    if (tunnel) return tunnel
+    throw new FleetmoveError('invalid', { message: `this host has no tunnel ${index}` })
+  }
+
   get confirmed(): HostSpec | null {
     return this.ledger.current.confirmed
   }

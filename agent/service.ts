@@ -8,7 +8,7 @@ import { errorToStatus } from '../proto/error-wire.js'
 import type * as wire from '../proto/gen/fleetmove.js'
 import type { AgentServer } from '../proto/gen/fleetmove.js'
 import { FleetmoveError } from '../proto/model/error.js'
-import type { ServiceSpec, TunnelSpec } from '../proto/model/host-spec.js'
+import type { ServiceSpec } from '../proto/model/host-spec.js'
 import type { ProbeResult, ProbeSpec } from '../proto/model/probe.js'
 import { startRelayTest } from '../proto/relay-test.js'
 import { sendProbe, startProbe } from '../proto/send-probe.js'
@@ -119,7 +119,7 @@ export function agentService({ host, upkeep, gaps, holds, listening, traces, lea
     })),
     awaitTunnel: unary(async (request: wire.AwaitTunnelRequest) => {
       const { tunnel: index, timeoutMs } = decode('awaitTunnel', requests.awaitTunnel, request)
-      return awaitPeer(tunnelOf(host, index), timeoutMs)
+      return awaitPeer(host.tunnel(index), timeoutMs)
     }),
     status: unary(async (request: wire.StatusRequest) =>
       status(host, conntrack, upkeep, decode('status', requests.status, request).maxArrivals),
@@ -193,12 +193,12 @@ export function agentService({ host, upkeep, gaps, holds, listening, traces, lea
     serveData: streaming(async (request: wire.ServeDataRequest, send: (event: wire.ServeDataEvent) => void, signal) => {
       const { directories, tunnel, live } = decode('serveData', requests.serveData, request)
       const onReady = (served: Served): void => send({ ready: true, ...served })
-      await serveData({ directories, live, tunnel: tunnelOf(host, tunnel), signal, onReady })
+      await serveData({ directories, live, tunnel: host.tunnel(tunnel), signal, onReady })
     }),
     pullData: streaming(async (request: wire.PullDataRequest, send: (event: wire.PullDataEvent) => void, signal) => {
       const { tunnel, ...pull } = decode('pullData', requests.pullData, request)
       const { stats, ...result } = await pullData(
-        { ...pull, tunnel: tunnelOf(host, tunnel) },
+        { ...pull, tunnel: host.tunnel(tunnel) },
         signal,
         (directory, progress) => send({ progress: { directory, ...progress }, done: undefined }),
       )
@@ -242,12 +242,6 @@ async function probe(spec: ProbeSpec): Promise<ProbeResult> {
 /** A file that isn't there yet is empty. */
 const withPresent = (files: readonly { path: string; content: string }[]): Promise<wire.PlannedFile[]> =>
   Promise.all(files.map(async (file) => ({ ...file, present: await readFile(file.path, 'utf8').catch(() => '') })))
-
-function tunnelOf(host: Host, index: number): TunnelSpec {
-  const tunnel = host.spec?.tunnels.find((each) => each.index === index)
-  if (tunnel) return tunnel
-  throw new FleetmoveError('invalid', { message: `this host has no tunnel ${index}` })
-}
 
 function serviceOf(host: Host, request: { service: string }): ServiceSpec {
   const { service: name } = decode('service', requests.service, request)

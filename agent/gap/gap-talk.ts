@@ -6,7 +6,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { connect, createServer, type Socket } from 'node:net'
 import { FleetmoveError } from '../../proto/model/error.js'
-import type { HostSpec, TunnelSpec } from '../../proto/model/host-spec.js'
+import type { TunnelSpec } from '../../proto/model/host-spec.js'
 import type { Gap } from './gap-state.js'
 
 /**
@@ -26,12 +26,6 @@ export interface GapEnds {
   /** Base64. */
   secret: string
   id: string
-}
-
-export function tunnelOf(spec: HostSpec | null, { plan }: Pick<Gap, 'plan'>): TunnelSpec {
-  const tunnel = spec?.tunnels.find(({ index }) => index === plan.tunnel)
-  if (tunnel) return tunnel
-  throw new FleetmoveError('invalid', { message: `this host has no tunnel ${plan.tunnel}` })
 }
 
 export function endsOf({ id, plan }: Gap, { local4, peer4 }: TunnelSpec): GapEnds {

@@ -21,7 +21,6 @@ import {
   type GapQuestion,
   type Listening,
   meetTarget,
-  tunnelOf,
 } from './gap-talk.js'
 import { type GappedHost, gapOver } from './gapped-host.js'
 
@@ -29,6 +28,7 @@ import { type GappedHost, gapOver } from './gapped-host.js'
 const againMs = 1000
 /** The longest that health is waited for; and how long for a process that may be starting already. */
 const [healthMs, startingMs] = [30_000, 5000]
+
 export type GapOutcome = 'origin' | 'target' | 'parked'
 
 /** What this process knows besides; of a gap that it has found in the ledger: nothing. */
@@ -106,7 +106,7 @@ export class Gaps {
       const known = { ...gap, plan: { ...plan, port }, deadline: deadlineIn(forMs) }
       await host.addGap(known)
       await this.boot(known, holdBoot)
-      if (plan.role === 'origin') await meetTarget(known, tunnelOf(host.spec, known))
+      if (plan.role === 'origin') await meetTarget(known, host.tunnel(plan.tunnel))
       this.schedule(known)
       return { port, means }
     } catch (error) {
@@ -375,7 +375,7 @@ export class Gaps {
   }
 
   private ends(gap: Gap): GapEnds {
-    return endsOf(gap, tunnelOf(this.host.spec, gap))
+    return endsOf(gap, this.host.tunnel(gap.plan.tunnel))
   }
 
   private listen(gap: Gap): Promise<Listening> {
