@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { hostPort, type Ip } from '../proto/model/address.js'
 import type { Name } from '../proto/model/names.js'
-import { runShell } from './lifecycle.js'
+import { type CommandEnd, runShell } from './lifecycle.js'
 
 export type HealthCheck =
   /** `from`: the tunnel's own address, whose connections aren't forwarded to the peer. */
@@ -80,6 +80,17 @@ function tryTcp({ address, port, from }: Extract<HealthCheck, { kind: 'tcp' }>, 
       end(false, error.code === 'ECONNREFUSED' ? `${target} refuses connections` : `${target}: ${error.message}`),
     )
   })
+}
+
+/** All checks at once, told as the end of a command is. */
+export async function awaitAllHealthy(
+  service: Name,
+  checks: readonly HealthCheck[],
+  withinMs: number,
+): Promise<CommandEnd> {
+  const results = await Promise.all(checks.map((check) => awaitHealthy(service, check, withinMs)))
+  const failed = results.find(({ healthy }) => !healthy)
+  return { ok: !failed, ended: failed ? 'not healthy' : '0', output: failed?.detail ?? '' }
 }
 
 /**

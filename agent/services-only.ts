@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { HostSpec } from '../proto/model/host-spec.js'
 import type { Observed } from './kernel/observed.js'
 import type { StepOf } from './kernel/step.js'
+import { tableAfter } from './plan/afterwards.js'
 import { derive } from './plan/derive.js'
 import { difference, type Found } from './plan/difference.js'
 import { readdressed } from './plan/readdressed.js'
@@ -13,27 +14,20 @@ export interface Seen {
   found: Found
 }
 
-/** The one step of such a change; null for every other change. */
-export function servicesOnly(
-  before: HostSpec | null,
-  spec: HostSpec,
-  { observed, found }: Seen,
-): StepOf<'load-ruleset'> | null {
-  const { steps, found: kept } = difference(derive(spec, observed, found), observed, found)
+/** A change that is made while nobody has the time to look. */
+export interface KnownChange {
+  step: StepOf<'load-ruleset'> | StepOf<'change-elements'>
+  /** How the host must look afterwards. */
+  after: Observed
+}
+
+/** Such a change; null for every other one, and for none. */
+export function servicesOnly(before: HostSpec | null, spec: HostSpec, { observed, found }: Seen): KnownChange | null {
+  const desired = derive(spec, observed, found)
+  const { steps, found: kept } = difference(desired, observed, found)
   const [step] = steps
-  if (steps.length !== 1 || step?.do !== 'load-ruleset' || step.hooks) return null
+  if (steps.length !== 1 || !desired.ruleset || !isDeepStrictEqual(kept, found)) return null
+  if (step?.do !== 'change-elements' && (step?.do !== 'load-ruleset' || step.hooks)) return null
   if (readdressed(before, spec, steps).length > 0) return null
-  return isDeepStrictEqual(kept, found) ? step : null
+  return { step, after: { ...observed, table: tableAfter(desired.ruleset) } }
 }
-
-/** How it must look behind such a step. */
-export function afterLoad(observed: Observed, step: StepOf<'load-ruleset'>): Observed {
-  const { fingerprint, chains, counters, rules, elements } = step
-  return { ...observed, table: { fingerprint, chains, counters, rules, elements } }
-}
-
-/** Commands for nft and nothing else, as a step. */
-export const commands = (text: string): StepOf<'load-ruleset'> => ({
-  ...{ do: 'load-ruleset', text, hooks: false, fingerprint: '' },
-  ...{ chains: [], counters: [], rules: {}, elements: {} },
-})

@@ -1,6 +1,12 @@
 /** Which connections belong to a service, and how they came. Pure. */
 
-import { type Protocol, type ServiceRoute, type ServiceSpec, serveOf } from '../../proto/model/host-spec.js'
+import {
+  beneathPause,
+  type Protocol,
+  type ServiceRoute,
+  type ServiceSpec,
+  serveOf,
+} from '../../proto/model/host-spec.js'
 import type { ConntrackEntry } from '../kernel/conntrack.js'
 import type { TcpSocket } from '../kernel/sock-diag.js'
 import { intoTunnel, markMask } from '../plan/own.js'
@@ -54,4 +60,8 @@ export const hasProtocol = (service: ServiceSpec, protocol: Protocol): boolean =
   service.routes.some((route) => route.protocol === protocol)
 
 const inRange = (route: ServiceRoute, port: number): boolean => port >= route.ports.from && port <= route.ports.to
-const servedPort = (route: ServiceRoute): number => serveOf(route.action)?.port ?? 0
+/** Also while it is paused: who is connected then still is. */
+function servedPort({ action }: ServiceRoute): number {
+  const known = beneathPause(action)
+  return (known && serveOf(known)?.port) ?? 0
+}

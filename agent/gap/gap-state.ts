@@ -6,7 +6,7 @@
  * `started` or `yielded`, and writes it down before it acts. The origin starts its service again only when it
  * has learnt of `yielded`.
  */
-import type { ServiceSpec } from '../../proto/model/host-spec.js'
+import { beneathPause, type ServiceSpec } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { HealthCheck } from '../health.js'
 import type { LifecycleMeans } from '../lifecycle.js'
@@ -52,6 +52,8 @@ export interface Gap {
   met: boolean
   /** It has acted alone: the move's own controller may change nothing of it any more. */
   alone: boolean
+  /** While it is paused: what stands ready beneath is the outcome on the target, and not what was before. */
+  ahead?: boolean
   /** When the agent acts alone: milliseconds of the boot's monotonic clock; in another boot it is over. */
   deadline: { boot: string; atMs: number }
 }
@@ -121,14 +123,24 @@ export function nextStep({ plan, phase, letGo, met }: Pick<Gap, 'plan' | 'phase'
 /** The service as this host is to treat it now. */
 export function inGap(
   service: ServiceSpec,
-  { plan, phase, letGo }: Pick<Gap, 'plan' | 'phase' | 'letGo'>,
+  { plan, phase, letGo, ahead }: Pick<Gap, 'plan' | 'phase' | 'letGo' | 'ahead'>,
 ): ServiceSpec {
   if (phase === 'open') return service
-  if (!letGo) return paused(plan.stay)
+  // Nothing has moved yet, whatever stands ready.
+  if (!letGo) return { ...pausing(ahead ? plan.next : plan.stay), stage: plan.stay.stage, active: plan.stay.active }
   return phase === 'started' || phase === 'gone' ? plan.next : plan.stay
 }
 
-export const paused = (service: ServiceSpec): ServiceSpec => ({
+const pausing = (service: ServiceSpec): ServiceSpec => ({
+  ...service,
+  routes: service.routes.map(({ action, ...route }) => {
+    const beneath = beneathPause(action)
+    return { ...route, action: { kind: 'pause', ...(beneath && { beneath }) } }
+  }),
+})
+
+/** Stopped on both hosts, and nothing decided. */
+export const parked = (service: ServiceSpec): ServiceSpec => ({
   ...service,
   routes: service.routes.map((route) => ({ ...route, action: { kind: 'pause' } })),
 })

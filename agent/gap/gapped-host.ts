@@ -4,7 +4,8 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../../proto/model/host-spec.js'
 import { Host, type MendOptions } from '../host.js'
 import type { Step } from '../kernel/step.js'
-import { afterLoad, commands, servicesOnly } from '../services-only.js'
+import { type Element, elementsText } from '../plan/elements.js'
+import { type KnownChange, servicesOnly } from '../services-only.js'
 import { remainingMs } from './deadline.js'
 import type { Gap } from './gap-state.js'
 
@@ -34,16 +35,16 @@ export class GappedHost extends Host {
   /**
    * The kernel as this gap wants it then: where nothing has changed since the last look it is one transaction, for
    * clients wait. The look follows when the gap is closed, and the disk by `saveGaps`.
-   * @param also further commands for nft, in the same transaction
+   * @param also further elements, in the same transaction
    */
-  turnGap(id: string, change: (gap: Gap) => Gap, also = ''): Promise<Gap> {
+  turnGap(id: string, change: (gap: Gap) => Gap, also: readonly Element[] = []): Promise<Gap> {
     return this.alone(async () => {
       const { gap, gaps } = this.changed(id, change)
       const [before, was] = [this.spec, this.gaps]
       this.ledger.note({ gaps })
       try {
         if (!(await this.turn(before, also))) {
-          if (also !== '') await this.kernel.perform(commands(also))
+          if (also.length > 0) await this.kernel.perform({ do: 'change-elements', add: also, remove: [] })
           await this.converge(this.spec, before)
         }
       } catch (error) {
@@ -51,6 +52,20 @@ export class GappedHost extends Host {
         throw error
       }
       return gap
+    })
+  }
+
+  /**
+   * What is to stand on this host once the service runs on the target, beneath the pause: then letting its clients go
+   * is one message to the kernel. Nothing is lost where it doesn't succeed.
+   */
+  makeReady(id: string): Promise<void> {
+    return this.alone(async () => {
+      const known = this.gaps.find((gap) => gap.id === id)
+      if (!known || known.letGo || known.ahead || !(known.phase === 'paused' || known.phase === 'started')) return
+      const before = this.spec
+      this.noteGap(id, (gap) => ({ ...gap, ahead: true }))
+      if (!(await this.turn(before, []))) this.noteGap(id, (gap) => ({ ...gap, ahead: false }))
     })
   }
 
@@ -74,18 +89,18 @@ export class GappedHost extends Host {
   }
 
   /** @returns whether that was all; else the kernel isn't as it was seen, and only a look tells what to do. */
-  private async turn(before: HostSpec | null, also: string): Promise<boolean> {
+  private async turn(before: HostSpec | null, also: readonly Element[]): Promise<boolean> {
     const { seen, spec } = this
     if (seen === null || spec === null || !isDeepStrictEqual(seen.found, this.ledger.current.found)) return false
-    const step = servicesOnly(before, spec, seen)
-    if (!step) return false
+    const change = servicesOnly(before, spec, seen)
+    if (!change) return false
     try {
-      await this.kernel.perform({ ...step, text: `${step.text}${also}` })
+      await this.kernel.perform(withElements(change.step, also))
     } catch {
       this.seen = null
       return false
     }
-    this.seen = { ...seen, observed: afterLoad(seen.observed, step) }
+    this.seen = { ...seen, observed: change.after }
     return true
   }
 
@@ -119,6 +134,11 @@ export class GappedHost extends Host {
     return { gap, gaps: this.gaps.map((each) => (each === known ? gap : each)) }
   }
 }
+
+const withElements = (step: KnownChange['step'], also: readonly Element[]): Step =>
+  step.do === 'change-elements'
+    ? { ...step, add: [...step.add, ...also] }
+    : { ...step, text: `${step.text}${elementsText({ add: also, remove: [] })}` }
 
 /** The agents have ended it without its controller, or a later run has. */
 export const gapOver = (): FleetmoveError =>

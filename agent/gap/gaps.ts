@@ -6,12 +6,13 @@ import { FleetmoveError } from '../../proto/model/error.js'
 import type { Name } from '../../proto/model/names.js'
 import { holdBoot, releaseBoot } from '../boot.js'
 import { forgetUnanswered } from '../flows/forget.js'
-import { awaitHealthy } from '../health.js'
+import { awaitAllHealthy } from '../health.js'
 import type { HoldCounted, ServiceHolds } from '../hold/service-holds.js'
 import type { Conntrack } from '../kernel/conntrack.js'
 import { type CommandEnd, runLifecycle } from '../lifecycle.js'
 import { deadlineIn, remainingMs } from './deadline.js'
-import { afterEvent, type Gap, type GapEvent, type GapPlan, moved, nextStep, paused } from './gap-state.js'
+import { changeBoot } from './gap-boot.js'
+import { afterEvent, type Gap, type GapEvent, type GapPlan, moved, nextStep, parked } from './gap-state.js'
 import {
   answerOrigin,
   askTarget,
@@ -105,7 +106,7 @@ export class Gaps {
       const means = await holds.prepare(host.spec, spec, clear)
       const known = { ...gap, plan: { ...plan, port }, deadline: deadlineIn(forMs) }
       await host.addGap(known)
-      await this.boot(known, holdBoot)
+      await changeBoot(known, holdBoot, this.options.log)
       if (plan.role === 'origin') await meetTarget(known, host.tunnel(plan.tunnel))
       this.schedule(known)
       return { port, means }
@@ -128,9 +129,10 @@ export class Gaps {
     return this.inTurn(id, async () => {
       const { host, holds } = this.options
       const { service } = await this.event(id, 'pause', { letGo: false, deadline: deadlineIn(forMs) })
-      const gap = await host.turnGap(id, (known) => known, holds.text(service, forMs))
+      const gap = await host.turnGap(id, (known) => known, holds.elements(service, forMs))
       holds.begun(service, forMs)
       this.schedule(gap)
+      if (gap.plan.role === 'target') this.makeReady(gap)
       return gap
     })
   }
@@ -139,7 +141,10 @@ export class Gaps {
   run(id: string, action: 'start' | 'stop'): Promise<{ gap: Gap; end: CommandEnd }> {
     return this.inTurn(id, async () => {
       const gap = await this.event(id, action)
-      return { gap, end: await this.command(gap, action) }
+      const end = await this.command(gap, action)
+      // Not before: what it opens itself until then leaves as it did.
+      if (end.ok && action === 'stop' && gap.plan.role === 'origin') this.makeReady(gap)
+      return { gap, end }
     })
   }
 
@@ -209,28 +214,19 @@ export class Gaps {
 
   private async end(gap: Gap, outcome: GapOutcome): Promise<void> {
     const { id, service, plan } = gap
-    const last = outcome === 'target' ? plan.next : outcome === 'origin' ? plan.stay : paused(plan.stay)
+    const last = outcome === 'target' ? plan.next : outcome === 'origin' ? plan.stay : parked(plan.stay)
     // Where the disk takes nothing the gap lives on, to be ended later.
     await this.host.closeGap(id, last)
     this.forget(id)
     await this.options.holds.cancel(service)
-    if (outcome === 'origin') await this.boot(gap, releaseBoot)
+    if (outcome === 'origin') await changeBoot(gap, releaseBoot, this.options.log)
   }
 
   private async drop(gap: Gap): Promise<void> {
     await this.host.dropGap(gap.id)
     this.forget(gap.id)
     await this.options.holds.cancel(gap.service)
-    await this.boot(gap, releaseBoot)
-  }
-
-  /** Of the host that may be left. The move itself must not fail because of what a reboot would do. */
-  private async boot({ service, plan }: Gap, work: typeof holdBoot): Promise<void> {
-    const { role, lifecycle, environment, timeoutMs } = plan
-    if (role === 'target' || lifecycle.kind !== 'unit') return
-    await work(service, lifecycle.unit, { environment, timeoutMs }).catch((error: Error) =>
-      this.options.log('whether a unit starts with the host could not be changed', { service, error: error.message }),
-    )
+    await changeBoot(gap, releaseBoot, this.options.log)
   }
 
   private forget(id: string): void {
@@ -269,10 +265,13 @@ export class Gaps {
     return health
   }
 
-  private async healthy({ service, plan }: Gap, withinMs: number): Promise<CommandEnd> {
-    const results = await Promise.all(plan.checks.map((check) => awaitHealthy(service, check, withinMs)))
-    const failed = results.find(({ healthy }) => !healthy)
-    return { ok: !failed, ended: failed ? 'not healthy' : '0', output: failed?.detail ?? '' }
+  private healthy({ service, plan }: Gap, withinMs: number): Promise<CommandEnd> {
+    return awaitAllHealthy(service, plan.checks, withinMs)
+  }
+
+  /** Nobody waits for it, and whoever lets clients go can do without. */
+  private makeReady({ id }: Gap): void {
+    this.host.makeReady(id).catch(() => {})
   }
 
   private inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {

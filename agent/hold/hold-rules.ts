@@ -11,6 +11,7 @@
  */
 import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
 import type { Protocol } from '../../proto/model/host-spec.js'
+import { type Element, elementsText } from '../plan/elements.js'
 import { markMask } from '../plan/own.js'
 
 /** Not the table of the ruleset: an apply that tidies that one would delete base chains, and with them what is queued. */
@@ -116,48 +117,32 @@ export function openHoldText(
       rule('guard', `meta mark & ${hex(waiting)} == ${hex(waiting)} drop`),
     )
   }
-  text.push(...elements('delete', listeners, '', (key) => stale.has(key)))
-  return `${text.join('\n')}\n`
+  const remove = elementsOf(listeners).filter(({ key }) => stale.has(key))
+  return `${text.join('\n')}\n${elementsText({ add: [], remove })}`
 }
 
 /**
- * From now on packets wait.
+ * From when these stand packets wait.
  * @param maxMs after which the kernel forgets the hold by itself
  */
-export const engageText = (slot: number, listeners: readonly HeldListener[], maxMs: number): string =>
-  [...elements('add', listeners, ` timeout ${Math.ceil(maxMs)}ms : goto ${holdChain(slot)}`), ''].join('\n')
+export const heldElements = (slot: number, listeners: readonly HeldListener[], maxMs: number): Element[] =>
+  elementsOf(listeners).map((element) => ({ ...element, goto: holdChain(slot), timeoutMs: maxMs }))
 
 /**
  * Ends one hold: what comes from now on passes. The chain stays until the table goes, since an element
  * that has expired keeps it in use until the kernel collects it.
  */
-export const closeHoldText = (slot: number, listeners: readonly HeldListener[]): string =>
+export function closeHoldText(slot: number, listeners: readonly HeldListener[]): string {
+  const held = elementsOf(listeners).map((element) => ({ ...element, goto: holdChain(slot) }))
   // Added first, since deleting an element that has expired fails; with the words of the old one, or
   // it were another element.
-  [
-    ...elements('add', listeners, ` : goto ${holdChain(slot)}`),
-    ...elements('delete', listeners, ` : goto ${holdChain(slot)}`),
-    '',
-  ].join('\n')
-
-/** Elements in batches: one command of 65,535 ports would be a line of megabytes. */
-function elements(
-  verb: 'add' | 'delete',
-  listeners: readonly HeldListener[],
-  value: string,
-  wanted: (key: string) => boolean = () => true,
-): string[] {
-  const batch = 1000
-  const commands: string[] = []
-  for (const family of [4, 6] as const) {
-    const keys = heldKeys(listeners, family).filter(wanted)
-    for (let start = 0; start < keys.length; start += batch) {
-      const list = keys.slice(start, start + batch).map((key) => `${key}${value}`)
-      commands.push(`${verb} element inet ${holdTable} held${family} { ${list.join(', ')} }`)
-    }
-  }
-  return commands
+  return elementsText({ add: held, remove: held })
 }
+
+const elementsOf = (listeners: readonly HeldListener[]): Element[] =>
+  ([4, 6] as const).flatMap((family) =>
+    heldKeys(listeners, family).map((key) => ({ table: holdTable, set: `held${family}`, key })),
+  )
 
 /** The rule of one hold that sends marked packets to its queue: arguments behind `-I`, `-D` or `-C`. */
 export const xtablesRule = (slot: number): string[] => [

@@ -9,12 +9,13 @@
 import { FleetmoveError } from '../../proto/model/error.js'
 import { loadText } from '../kernel/nft.js'
 import { runTool, ToolFailed } from '../kernel/tool.js'
+import type { Element } from '../plan/elements.js'
 import {
   announceText,
   closeHoldText,
-  engageText,
   type HeldListener,
   type HoldMeans,
+  heldElements,
   heldKeys,
   holdChain,
   holdSlots,
@@ -72,10 +73,10 @@ function inTurn<T>(work: () => Promise<T>): Promise<T> {
 export interface PreparedHold {
   readonly means: HoldMeans
   /**
-   * Commands for nft by which packets wait from then on. Call `begin` as soon as they are loaded.
+   * Packets wait from when these stand. Call `begin` as soon as they do.
    * @param maxMs the longest that anybody waits: then all go on to wherever the rules send them
    */
-  text(maxMs: number): string
+  elements(maxMs: number): Element[]
   begin(maxMs: number): Hold
   /** In place of `begin`. Nothing is left on the host when it resolves. */
   cancel(): Promise<void>
@@ -104,7 +105,7 @@ export async function prepareHold(request: HoldRequest): Promise<PreparedHold> {
   }
   return {
     means,
-    text: (maxMs) => engageText(slot, listeners, maxMs),
+    elements: (maxMs) => heldElements(slot, listeners, maxMs),
     begin: (maxMs) => {
       holder?.begin(maxMs)
       return new RunningHold(request, slot, holder, maxMs)

@@ -1,6 +1,7 @@
 /** The holds of this host's services: at most one each. */
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../../proto/model/host-spec.js'
+import type { Element } from '../plan/elements.js'
 import { paths } from '../plan/own.js'
 import { piecesOf } from '../tunnel/tunnel.js'
 import { type Hold, type PreparedHold, prepareHold, sweepHolds } from './hold.js'
@@ -70,9 +71,9 @@ export class ServiceHolds {
     }
   }
 
-  /** Commands for nft by which clients wait from then on; '' where nothing is prepared. `begun` must follow. */
-  text(service: string, maxMs: number): string {
-    return this.prepared.get(service)?.text(maxMs) ?? ''
+  /** Clients wait from when these stand; none where nothing is prepared. `begun` must follow. */
+  elements(service: string, maxMs: number): Element[] {
+    return this.prepared.get(service)?.elements(maxMs) ?? []
   }
 
   begun(service: string, maxMs: number): void {

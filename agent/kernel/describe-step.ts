@@ -1,5 +1,6 @@
 import { type Family, familyOf } from '../../proto/model/address.js'
 import type { RouteSpec } from '../plan/desired.js'
+import type { Element } from '../plan/elements.js'
 import { additionText } from '../plan/firewall/addition.js'
 import { describeAllow } from '../plan/firewall/allow.js'
 import type { Place } from '../plan/firewall/chain.js'
@@ -14,6 +15,12 @@ const ipOf = (family: Family): string => (family === 4 ? 'ip' : 'ip6')
 const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`
 const route = (r: RouteSpec): string =>
   `IPv${r.family} ${r.kind === 'blackhole' ? 'blackhole ' : ''}default route${r.via ? ` via ${r.via}` : ''}${r.device ? ` dev ${r.device}` : ''} in table ${r.table}, metric ${r.metric}, protocol ${routeProtocol}`
+
+/** A range of ports would be a long sentence. */
+const keysOf = (elements: readonly Element[]): string => {
+  const [first, ...rest] = elements.map(({ key }) => key.replaceAll(' . ', ' '))
+  return rest.length === 0 ? `${first}` : `${first} and ${rest.length} more`
+}
 
 const sentences: { [K in StepKind]: (step: StepOf<K>) => string } = {
   'set-sysctl': (s) => `set ${s.key} to ${s.value}`,
@@ -37,6 +44,11 @@ const sentences: { [K in StepKind]: (step: StepOf<K>) => string } = {
   'delete-rule': ({ rule: r }) =>
     `no longer send IPv${r.family} packets marked ${hex(r.mark)}/${hex(r.mask)} to table ${r.table}`,
   'load-ruleset': (s) => `load table inet ${table} (${s.fingerprint}: ${s.chains.length} chains)`,
+  'change-elements': ({ add, remove }) =>
+    [
+      ...(add.length > 0 ? [`let new clients of ${keysOf(add)} wait`] : []),
+      ...(remove.length > 0 ? [`let new clients of ${keysOf(remove)} go on`] : []),
+    ].join(', '),
   'delete-table': () => `delete table inet ${table}`,
   'load-aside': ({ aside: { family, fingerprint } }) => `load table ${ipOf(family)} ${table} (${fingerprint})`,
   'delete-aside': ({ family }) => `delete table ${ipOf(family)} ${table}`,

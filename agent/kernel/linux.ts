@@ -55,7 +55,7 @@ export function linuxKernel(options: LinuxKernelOptions = {}): LinuxKernel {
     ...routePerformers(netlink),
     ...rulePerformers(netlink),
     ...sysctlPerformers,
-    ...nftPerformers(runDirectory),
+    ...nftPerformers(runDirectory, netfilter),
     ...firewallPerformers,
     ...wireguardPerformers(options.wireguardKeyFile ?? `${paths.keys}/${keyFiles.wireguard}`),
     ...processPerformers({

@@ -47,6 +47,13 @@ export interface Netlink {
    */
   requestAll(type: number, payloads: readonly Buffer[], flags?: number): Promise<(string | null)[]>
   /**
+   * Changes of one netfilter subsystem in one datagram, all or none (NFNL_MSG_BATCH_BEGIN in
+   * include/uapi/linux/netfilter/nfnetlink.h): some 200 kB at most.
+   * @param subsystem e.g. NFNL_SUBSYS_NFTABLES, 10
+   * @throws NetlinkError of the first that the kernel refused
+   */
+  batch(subsystem: number, changes: readonly NetlinkRequest[]): Promise<void>
+  /**
    * A dump, whole. One that changed under our hands (NLM_F_DUMP_INTR) is asked for again.
    * @throws NetlinkError; 'EINTR' where it never stood still.
    */
@@ -82,13 +89,19 @@ const readSize = 32_768
 /** Each may be answered by an error that repeats it: all of them must fit into the receive buffer (208 KiB by default). */
 export const mostAtOnce = 100
 
+/** One message: its nlmsg_type (for netfilter `subsystem << 8 | message`), its flags, and what follows its header. */
+export type NetlinkRequest = Pick<NetlinkMessage, 'type' | 'flags' | 'payload'>
+
+/** nlmsg_type of what stands around a batch. */
+const batchMessage = { begin: 0x10, end: 0x11 } as const
+
 interface Pending {
   /** Of the first message, where there are several. */
   first: number
   /** Of the last one, whose answer ends it. */
   seq: number
-  /** The kernel answers an error to one before the last, counted from 0. */
-  fail: (index: number, errno: string) => void
+  /** The kernel answers an error to one before the last, counted from 0. @returns whether that was its last word */
+  fail: (index: number, errno: string) => boolean
   request: string
   each: (message: NetlinkMessage) => void
   settle: (error: Error | null) => void
@@ -129,7 +142,7 @@ class SerialNetlink implements Netlink {
 
   async request(type: number, payload: Buffer, flags = 0): Promise<NetlinkMessage[]> {
     const replies: NetlinkMessage[] = []
-    await this.enqueue(type, flag.request | flag.ack | flags, payload, (message) => replies.push(message))
+    await this.enqueue([{ type, flags: flag.request | flag.ack | flags, payload }], (message) => replies.push(message))
     return replies
   }
 
@@ -137,20 +150,21 @@ class SerialNetlink implements Netlink {
     const results: (string | null)[] = payloads.map(() => null)
     if (payloads.length === 0) return results
     const last = payloads.length - 1
-    const work = this.tail.then(() =>
-      this.exchange(
-        type,
-        flag.request | flag.ack | flags,
-        payloads,
+    // Only the last is acknowledged; what fails is told of in any case.
+    const messages = payloads.map((payload, i) => ({
+      type,
+      flags: flag.request | flags | (i === last ? flag.ack : 0),
+      payload,
+    }))
+    try {
+      await this.enqueue(
+        messages,
         () => {},
         (index, errno) => {
           results[index] = errno
+          return false
         },
-      ),
-    )
-    this.tail = work.catch(() => {})
-    try {
-      await work
+      )
     } catch (error) {
       if (!(error instanceof NetlinkError) || error.errno === 'ETIMEDOUT') throw error
       results[last] = error.errno
@@ -158,11 +172,40 @@ class SerialNetlink implements Netlink {
     return results
   }
 
+  async batch(subsystem: number, changes: readonly NetlinkRequest[]): Promise<void> {
+    if (changes.length === 0) return
+    // struct nfgenmsg: AF_UNSPEC, NFNETLINK_V0, and in res_id the subsystem.
+    const around = Buffer.from([0, 0, 0, subsystem])
+    let refused: NetlinkError | null = null
+    const last = changes.length - 1
+    const messages = [
+      { type: batchMessage.begin, flags: flag.request, payload: around },
+      // The answer comes when the batch is done: all of it, or nothing.
+      ...changes.map(({ type, flags, payload }, i) => ({
+        type,
+        flags: flag.request | flags | (i === last ? flag.ack : 0),
+        payload,
+      })),
+    ]
+    const end = { type: batchMessage.end, flags: flag.request, payload: around }
+    await this.enqueue(
+      messages,
+      () => {},
+      (index, errno) => {
+        refused ??= new NetlinkError(errno, `netlink message ${messages[index]?.type}`)
+        // Without a beginning nothing of it is looked at.
+        return index === 0
+      },
+      [end],
+    )
+    if (refused) throw refused
+  }
+
   async dump(type: number, payload: Buffer): Promise<NetlinkMessage[]> {
     for (let attempt = 0; attempt < dumpAttempts; attempt += 1) {
       const messages: NetlinkMessage[] = []
       let interrupted = false
-      await this.enqueue(type, flag.request | flag.dump, payload, (message) => {
+      await this.enqueue([{ type, flags: flag.request | flag.dump, payload }], (message) => {
         interrupted ||= (message.flags & flag.dumpInterrupted) !== 0
         messages.push(message)
       })
@@ -173,7 +216,7 @@ class SerialNetlink implements Netlink {
 
   async dumpEach(type: number, payload: Buffer, each: (message: NetlinkMessage) => void): Promise<void> {
     let thrown: { error: unknown } | null = null
-    await this.enqueue(type, flag.request | flag.dump, payload, (message) => {
+    await this.enqueue([{ type, flags: flag.request | flag.dump, payload }], (message) => {
       if (thrown) return
       try {
         each(message)
@@ -191,31 +234,32 @@ class SerialNetlink implements Netlink {
     this.socket.close()
   }
 
+  /** @param behind messages that are not answered */
   private enqueue(
-    type: number,
-    flags: number,
-    payload: Buffer,
+    messages: readonly NetlinkRequest[],
     each: (message: NetlinkMessage) => void,
+    fail: Pending['fail'] = () => false,
+    behind: readonly NetlinkRequest[] = [],
   ): Promise<void> {
-    const result = this.tail.then(() => this.exchange(type, flags, [payload], each))
+    const result = this.tail.then(() => this.exchange(messages, each, fail, behind))
     this.tail = result.catch(() => {})
     return result
   }
 
   private exchange(
-    type: number,
-    flags: number,
-    payloads: readonly Buffer[],
+    messages: readonly NetlinkRequest[],
     each: (message: NetlinkMessage) => void,
-    fail: (index: number, errno: string) => void = () => {},
+    fail: Pending['fail'],
+    behind: readonly NetlinkRequest[],
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.fault) return reject(this.fault)
+      const all = [...messages, ...behind]
       // So many numbers in a row, without a wrap in between.
-      const first = (this.seq > 0xffffffff - payloads.length ? 0 : this.seq) + 1
-      const seq = first + payloads.length - 1
-      this.seq = seq
-      const request = `netlink message ${type}`
+      const first = (this.seq > 0xffffffff - all.length ? 0 : this.seq) + 1
+      const seq = first + messages.length - 1
+      this.seq = first + all.length - 1
+      const request = `netlink message ${messages.at(-1)?.type}`
       const timer = setTimeout(() => settle(new NetlinkError('ETIMEDOUT', request)), answerTimeout)
       const settle = (error: Error | null): void => {
         clearTimeout(timer)
@@ -226,12 +270,8 @@ class SerialNetlink implements Netlink {
       }
       this.pending = { first, seq, request, each, fail, settle }
       this.socket.ref()
-      const messages = payloads.map((payload, i) => {
-        // Of several only the last is acknowledged; what fails is told of in any case.
-        const own = i === payloads.length - 1 ? flags : flags & ~flag.ack
-        return encodeMessage({ type, flags: own, seq: first + i, payload })
-      })
-      this.socket.send(Buffer.concat(messages), undefined, (error) => {
+      const bytes = Buffer.concat(all.map((message, i) => encodeMessage({ ...message, seq: first + i })))
+      this.socket.send(bytes, undefined, (error) => {
         if (!error) return
         setImmediate(() => this.pending?.seq === seq && settle(error))
       })
@@ -272,7 +312,7 @@ class SerialNetlink implements Netlink {
     // Both begin with a negative errno, 0 for an acknowledgement; a DONE may be empty.
     const errno = message.payload.length >= 4 ? -message.payload.readInt32LE(0) : 0
     if (message.seq !== pending.seq) {
-      if (errno !== 0) pending.fail(message.seq - pending.first, errnoName(errno))
+      if (errno !== 0 && pending.fail(message.seq - pending.first, errnoName(errno))) pending.settle(null)
       return
     }
     pending.settle(errno === 0 ? null : new NetlinkError(errnoName(errno), pending.request))

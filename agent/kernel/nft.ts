@@ -3,11 +3,13 @@
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
+import { elementsText } from '../plan/elements.js'
 import type { NftChain } from '../plan/firewall/read-nft.js'
 import { table } from '../plan/own.js'
+import type { PausedSet } from '../plan/paused.js'
 import { dispatchMaps } from '../plan/ruleset.js'
 import type { Netlink } from './netlink.js'
-import { countElements } from './nft-elements.js'
+import { changeElements, countElements, listKeys, mostElements } from './nft-elements.js'
 import type { ObservedTable } from './observed.js'
 import type { Performers } from './step.js'
 import { runTool, ToolFailed, ToolMissing } from './tool.js'
@@ -73,11 +75,17 @@ interface Listing {
 export async function observeTable(netfilter: Netlink, inet: string): Promise<ObservedTable | null> {
   const listing = JSON.parse(inet) as Listing
   if (!listing.nftables.some((item) => item.table?.name === table)) return null
+  const keys = async (set: PausedSet): Promise<string[]> => (await listKeys(netfilter, set)).sort()
   const found: ObservedTable = {
     ...{ fingerprint: null, chains: [], counters: [], rules: {} },
     elements: Object.fromEntries(
       await Promise.all(dispatchMaps.map(async (map) => [map, await countElements(netfilter, map)] as const)),
     ),
+    paused: {
+      paused4: await keys('paused4'),
+      paused6: await keys('paused6'),
+      'paused-localhost': await keys('paused-localhost'),
+    },
   }
   for (const { chain, counter, rule } of listing.nftables) {
     if (chain?.table === table) {
@@ -145,8 +153,16 @@ export async function readCounter(name: string): Promise<number> {
   }
 }
 
-export const nftPerformers = (runDirectory: string): Pick<Performers, 'load-ruleset' | 'delete-table'> => ({
+export const nftPerformers = (
+  runDirectory: string,
+  netfilter: Netlink,
+): Pick<Performers, 'load-ruleset' | 'change-elements' | 'delete-table'> => ({
   'load-ruleset': ({ text }) => loadText(runDirectory, text),
+
+  'change-elements': (change) =>
+    change.add.length + change.remove.length > mostElements
+      ? loadText(runDirectory, elementsText(change))
+      : changeElements(netfilter, change),
 
   'delete-table': async () => {
     try {

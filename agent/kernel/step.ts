@@ -14,6 +14,7 @@ import type {
   VxlanLink,
   WireguardLink,
 } from '../plan/desired.js'
+import type { ElementChange } from '../plan/elements.js'
 import type { FirewallRule } from '../plan/firewall/allow.js'
 import type { Place } from '../plan/firewall/chain.js'
 
@@ -36,8 +37,10 @@ export type Step =
   /** One transaction: `text` goes to `nft -f` as it stands. `hooks`: with the chains in netfilter's hooks. */
   | ({ do: 'load-ruleset'; text: string; hooks: boolean } & Pick<
       Ruleset,
-      'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements'
+      'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements' | 'paused'
     >)
+  /** All or none, by one message to the kernel. */
+  | ({ do: 'change-elements' } & ElementChange)
   | { do: 'delete-table' }
   | { do: 'load-aside'; aside: AsideTable }
   | { do: 'delete-aside'; family: Family }

@@ -2,9 +2,9 @@
  * What would be observed when all of `desired` stands: so that a change can be planned that comes after
  * another one, before either is made. Pure; `difference(desired, afterwards(…))` is empty.
  */
-import type { Observed, ObservedLink, ObservedWireguard } from '../kernel/observed.js'
+import type { Observed, ObservedLink, ObservedTable, ObservedWireguard } from '../kernel/observed.js'
 import type { Step } from '../kernel/step.js'
-import type { AddressSpec, Desired, LinkSpec } from './desired.js'
+import type { AddressSpec, Desired, LinkSpec, Ruleset } from './desired.js'
 import { commentOf } from './firewall/allow.js'
 import { placeKey } from './firewall/firewall-rules.js'
 import { deviceOf, processFingerprint } from './make-room.js'
@@ -21,13 +21,7 @@ export function afterwards(desired: Desired, observed: Observed, steps: readonly
     rules: desired.rules,
     uplinks: observed.uplinks,
     sysctls: sysctlsAfter(observed, steps),
-    table: desired.ruleset && {
-      fingerprint: desired.ruleset.fingerprint,
-      chains: desired.ruleset.chains,
-      counters: desired.ruleset.counters,
-      rules: desired.ruleset.rules,
-      elements: desired.ruleset.elements,
-    },
+    table: desired.ruleset && tableAfter(desired.ruleset),
     wireguard: links.flatMap(observedWireguard),
     firewalls: observed.firewalls.map((chain) => ({
       ...chain,
@@ -38,6 +32,11 @@ export function afterwards(desired: Desired, observed: Observed, steps: readonly
     processes: Object.fromEntries(desired.processes.map((process) => [process.name, processFingerprint(process)])),
   }
 }
+
+/** What a look finds once this ruleset is loaded. */
+export const tableAfter = ({ fingerprint, chains, counters, rules, elements, paused }: Ruleset): ObservedTable => ({
+  ...{ fingerprint, chains, counters, rules, elements, paused },
+})
 
 function addressesAfter(desired: Desired, observed: Observed, steps: readonly Step[]): AddressSpec[] {
   const foreign = observed.addresses.filter(({ device }) => !isOurDevice(device))

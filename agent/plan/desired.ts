@@ -5,6 +5,7 @@
  */
 import type { Family, Ip } from '../../proto/model/address.js'
 import type { FirewallRule } from './firewall/allow.js'
+import type { PausedKeys } from './paused.js'
 
 export interface Desired {
   links: LinkSpec[]
@@ -118,6 +119,8 @@ export interface Ruleset {
   /** What the kernel holds when the text is loaded: rules of each chain, elements of each map of the dispatch. */
   rules: Record<string, number>
   elements: Record<string, number>
+  /** No part of the fingerprint: they change by themselves, without the text. */
+  paused: PausedKeys
   text: string
   /** Names of the chains that hang in netfilter's hooks, and of those that tunnels need. */
   frame: string[]

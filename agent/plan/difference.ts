@@ -5,13 +5,14 @@
  * Receiver before sender: devices, addresses, routes and rules stand before the ruleset steers packets
  * to them, and forwarding is opened when the guard stands. Taken down the other way round.
  */
-import type { Observed } from '../kernel/observed.js'
+import type { Observed, ObservedTable } from '../kernel/observed.js'
 import type { Step } from '../kernel/step.js'
 import type { AddressSpec, AsideTable, Desired, LinkSpec, ProcessSpec, RouteSpec, RuleSpec } from './desired.js'
 import { firewallSteps } from './firewall/firewall-rules.js'
 import { deviceOf, makeRoom, wireguardProcess } from './make-room.js'
 import { addressSteps, keepsFound } from './moved-addresses.js'
 import { isOurDevice } from './own.js'
+import { pausedChange } from './paused.js'
 import { sameFrame } from './ruleset.js'
 import { needsTable, opensForwarding } from './sysctls.js'
 
@@ -125,10 +126,13 @@ function sameWireguard(link: Extract<LinkSpec, { kind: 'wireguard' }>, observed:
 
 function rulesetSteps(desired: Desired, observed: Observed): Step[] {
   if (desired.ruleset === null) return []
-  const { fingerprint: mark, chains, frame, counters, rules, elements, servicesText } = desired.ruleset
+  const { fingerprint: mark, chains, frame, counters, rules, elements, paused, servicesText } = desired.ruleset
   const has = (name: string): boolean => observed.table?.chains.includes(name) ?? false
   const stamp = observed.table?.fingerprint ?? ''
-  if (stamp === mark && chains.every(has) && holdsAll(observed.table, rules, elements)) return []
+  if (observed.table && stamp === mark && chains.every(has) && holdsAll(observed.table, rules, elements)) {
+    const change = pausedChange(observed.table.paused, paused)
+    return change ? [{ do: 'change-elements', ...change }] : []
+  }
   const framed =
     sameFrame(stamp, mark) && frame.every((name) => has(name) && observed.table?.rules[name] === rules[name])
   const text = framed ? servicesText : desired.ruleset.text
@@ -141,17 +145,18 @@ function rulesetSteps(desired: Desired, observed: Observed): Step[] {
     ...staleCounters.map((name) => `delete counter inet fleetmove ${name}`),
   ]
   const all = removal.length === 0 ? text : `${text}${removal.join('\n')}\n`
-  return [{ do: 'load-ruleset', fingerprint: mark, chains, counters, rules, elements, hooks: !framed, text: all }]
+  const known = { fingerprint: mark, chains, counters, rules, elements, paused }
+  return [{ do: 'load-ruleset', ...known, hooks: !framed, text: all }]
 }
 
 /** The fingerprint tells what was loaded; whether somebody has taken rules or elements out since, numbers tell. */
 const holdsAll = (
-  present: Observed['table'],
+  present: ObservedTable,
   rules: Readonly<Record<string, number>>,
   elements: Readonly<Record<string, number>>,
 ): boolean =>
-  Object.entries(rules).every(([chain, count]) => present?.rules[chain] === count) &&
-  Object.entries(elements).every(([map, count]) => present?.elements[map] === count)
+  Object.entries(rules).every(([chain, count]) => present.rules[chain] === count) &&
+  Object.entries(elements).every(([map, count]) => present.elements[map] === count)
 
 function sysctlSteps(
   desired: Desired,

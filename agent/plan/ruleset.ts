@@ -13,6 +13,7 @@
  */
 import { type Family, familyOf, hostPort, type Ip } from '../../proto/model/address.js'
 import {
+  beneathPause,
   type ForwardAction,
   forwardOf,
   type HostSpec,
@@ -41,11 +42,13 @@ import {
 import { refuseChecks } from './dark.js'
 import type { Ruleset } from './desired.js'
 import { declareOwnSets, guardLeaving, leaveElsewhere, leaveHere, leaveOwn } from './egress.js'
+import { elementsText } from './elements.js'
 import { fingerprint } from './fingerprint.js'
 import { type FrameInput, frameOf } from './frame.js'
 import { assignHelpers, helperObjects, leaveUnzoned } from './ftp.js'
 import { lateAnswerSets } from './late-answers.js'
 import { intoTunnel, lateCounter, routeMark, table } from './own.js'
+import { declarePaused, pausedKeys, pausedText } from './paused.js'
 import { refuseUntranslated, toRedirect } from './redirects.js'
 import { splitRules } from './split-rules.js'
 import { meetSilence, switchCounters, switchSets } from './unreachable.js'
@@ -64,7 +67,7 @@ interface Targets {
   /** Keys of that map that are taken. */
   localhost: Set<string>
 }
-/** Where opening packets are dispatched: the only maps whose elements are known beforehand. */
+/** Where opening packets are dispatched. */
 export const dispatchMaps = ['open4', 'open6', 'localhost'] as const
 interface Opening {
   map: (typeof dispatchMaps)[number]
@@ -98,8 +101,12 @@ export function ruleset(input: RulesetInput): Ruleset {
     { chain: unzonedChain, rules: leaveUnzoned(services) },
     ...targets.byRules.values(),
   ].map(chainOf)
-  const opened = elements(openings)
-  const stampText = `${fingerprint(partsText(frame))}${fingerprint([...counters, partsText(ofServices), ...opened].join('\n'))}`
+  const opened = elementsText({
+    add: openings.map(({ map, key, chain }) => ({ table, set: map, key, goto: chain })),
+    remove: [],
+  })
+  const paused = pausedKeys(services)
+  const stampText = `${fingerprint(partsText(frame))}${fingerprint([...counters, partsText(ofServices), opened].join('\n'))}`
   const rulesOf = (part: Part): string[] => part.rules.map((rule) => `add rule inet ${table} ${part.chain} ${rule}`)
   const begin = [
     `add table inet ${table}`,
@@ -116,6 +123,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     ...lateAnswerSets(4),
     ...lateAnswerSets(6),
     ...switchSets,
+    ...declarePaused,
   ]
   // nft rewrites what it lists, so drift is found by this comment and not by comparing text.
   const stamp: Part = {
@@ -131,8 +139,7 @@ export function ruleset(input: RulesetInput): Ruleset {
       ...parts.map((part) => `flush chain inet ${table} ${part.chain}`),
       ...dispatchMaps.map((map) => `flush map inet ${table} ${map}`),
       ...parts.flatMap(rulesOf),
-      ...opened,
-      '',
+      `${opened}${pausedText(paused)}`,
     ].join('\n')
   return {
     fingerprint: stampText,
@@ -143,6 +150,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     elements: Object.fromEntries(
       dispatchMaps.map((map) => [map, openings.filter((opening) => opening.map === map).length]),
     ),
+    paused,
     text: load([stamp, ...frame, ...ofServices], maps),
     servicesText: load([stamp, ...ofServices], []),
   }
@@ -161,8 +169,10 @@ const counterName = (service: string, kind: string): string => `${/^\d/.test(ser
 
 function openService(host: Name, service: ServiceSpec, targets: Targets, openings: Opening[]): void {
   for (const route of service.routes) {
-    const chain = routeChain(host, service, route, targets)
-    if (service.localhost && familyOf(route.address) === 4 && route.action.kind === 'forward') {
+    const action = beneathPause(route.action)
+    if (!action) continue
+    const chain = routeChain(host, service, { ...route, action }, targets)
+    if (service.localhost && familyOf(route.address) === 4 && action.kind === 'forward') {
       for (let port = route.ports.from; port <= route.ports.to; port++) {
         const key = `${route.protocol} . ${port}`
         // Of several addresses the first will do.
@@ -177,7 +187,6 @@ function openService(host: Name, service: ServiceSpec, targets: Targets, opening
 }
 
 function routeChain(host: Name, service: ServiceSpec, { address, action }: ServiceRoute, targets: Targets): string {
-  if (action.kind === 'pause') return target(targets, `pause-${service.name}`, ['drop'])
   if (action.kind === 'redirect') return target(targets, `redirect-${service.name}`, redirectRules(service, address))
   const [forward, serve] = [forwardOf(action), serveOf(action)]
   const there = forward && target(targets, `fwd-${service.name}`, forwardRules(service, familyOf(address), forward))
@@ -244,18 +253,4 @@ function target(targets: Targets, prefix: string, rules: string[]): string {
   targets.byRules.set(key, made)
   targets.names.add(made.chain)
   return made.chain
-}
-
-/** Elements in batches: one command of 65,535 ports would be a line of megabytes. */
-function elements(openings: Opening[]): string[] {
-  const batch = 1000
-  const commands: string[] = []
-  for (const map of dispatchMaps) {
-    const own = openings.filter((opening) => opening.map === map)
-    for (let start = 0; start < own.length; start += batch) {
-      const list = own.slice(start, start + batch).map((opening) => `${opening.key} : goto ${opening.chain}`)
-      commands.push(`add element inet ${table} ${map} { ${list.join(', ')} }`)
-    }
-  }
-  return commands
 }

@@ -189,12 +189,19 @@ export interface SplitAction {
  */
 export interface PauseAction {
   kind: 'pause'
+  /** What stands ready for when the pause ends: an agent's own knowledge, which no message carries. */
+  beneath?: Exclude<ServiceRoute['action'], PauseAction>
 }
 
 /** Answered by the service's `redirect`. TCP only. */
 export interface RedirectAction {
   kind: 'redirect'
 }
+
+/** What a route does, or will do when its pause ends. */
+export const beneathPause = (
+  action: ServiceRoute['action'],
+): Exclude<ServiceRoute['action'], PauseAction> | undefined => (action.kind === 'pause' ? action.beneath : action)
 
 /** The way into the tunnel that a route has, if it has one. */
 export function forwardOf(action: ServiceRoute['action']): Omit<ForwardAction, 'kind'> | undefined {

@@ -220,6 +220,7 @@ function loadText(before: string | null, after: string): string {
     counters: old.counters,
     rules: old.rules,
     elements: old.elements,
+    paused: old.paused,
   }
   const desired = {
     links: [],

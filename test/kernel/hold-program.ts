@@ -9,7 +9,8 @@ import { type Hold, prepareHold, sweepHolds } from '../../agent/hold/hold.js'
 import { findHoldMeans } from '../../agent/hold/hold-means.js'
 import type { HeldListener, HoldMeans } from '../../agent/hold/hold-rules.js'
 import { holdPackets } from '../../agent/hold/holder.js'
-import { loadText } from '../../agent/kernel/nft.js'
+import { netlinkProtocol, openRaw } from '../../agent/kernel/netlink.js'
+import { changeElements } from '../../agent/kernel/nft-elements.js'
 
 /** What an agent does, one after the other; each step's end is printed with its time. */
 export type Step =
@@ -68,7 +69,7 @@ async function agent(steps: Step[]): Promise<void> {
         const runDirectory = '/run/fleetmove'
         const holder = [process.execPath, process.argv[1]!, 'hold']
         const prepared = await prepareHold({ exceptDevices: [], ...request, holder, runDirectory })
-        await loadText(runDirectory, prepared.text(maxMs))
+        await changeElements(openRaw(netlinkProtocol.netfilter), { add: prepared.elements(maxMs), remove: [] })
         hold = prepared.begin(maxMs)
         return null
       }

@@ -49,6 +49,7 @@ inOwnNamespace(__filename, () => {
     chains: [],
     rules: {},
     elements: {},
+    paused: { paused4: [], paused6: [], 'paused-localhost': [] },
     counters: [],
     text: content,
   })

@@ -82,6 +82,13 @@ test("the process's own port belongs to the service where it came out of a tunne
   expect(routeOfSocket(service(moved), socket(443, 1))).toBeUndefined()
 })
 
+test('who is connected by another port is still known while new clients wait', () => {
+  const paused = service(route({ action: { kind: 'pause', beneath: { kind: 'serve', port: 8443 } } }))
+  expect(routeOf(paused, entry(8443, fromTunnel(1)))).toBeDefined()
+  expect(routeOfSocket(paused, socket(8443, 1))).toBeDefined()
+  expect(routeOfSocket(paused, socket(443, 1))).toBeUndefined()
+})
+
 test('each connection counts once, as forwarded or answered', () => {
   const entries = [
     entry(443, intoTunnel(1), 1, { source: ip('198.51.100.20'), sourcePort: 443 }),

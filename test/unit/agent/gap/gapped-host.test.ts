@@ -62,20 +62,68 @@ describe('a host with a service in a gap', () => {
 
   const turn = (change: Partial<Gap>): Promise<Gap> => host.turnGap('a', (known) => ({ ...known, ...change }))
 
-  test('pauses and lets go in one transaction each, without a look, and confirms what has become of it', async () => {
+  const keys = [`${new4} . tcp . 443`, `${new6} . tcp . 443`]
+
+  test('pauses and lets go by one message each, without a look, and confirms what has become of it', async () => {
     const looks = jest.spyOn(kernel, 'observe')
     const before = kernel.performed.length
-    await turn({ phase: 'paused' })
+    const waiting = {
+      table: 'fleetmove-hold',
+      set: 'held4',
+      key: `${new4} . tcp . 443`,
+      goto: 'hold-0',
+      timeoutMs: 9000,
+    }
+    await host.turnGap('a', (known) => ({ ...known, phase: 'paused' }), [waiting])
     expect(actions()).toEqual(['pause', 'pause'])
+    await host.makeReady('a')
+    expect([actions(), host.spec?.services[0]?.active]).toEqual([['pause', 'pause'], stay.active])
     await turn({ phase: 'started', letGo: true })
     expect(actions()).toEqual(['serve', 'serve'])
-    expect([kernel.performed.slice(before).map((step) => step.do), looks.mock.calls.length]).toEqual([
-      ['load-ruleset', 'load-ruleset'],
+    const steps = kernel.performed.slice(before)
+    expect([steps.map((step) => step.do), looks.mock.calls.length]).toEqual([
+      ['change-elements', 'load-ruleset', 'change-elements'],
       0,
+    ])
+    const changed = steps.flatMap((step) => (step.do === 'change-elements' ? [step] : []))
+    expect(changed.map(({ add, remove }) => [add, remove].map((each) => each.map(({ key }) => key)))).toEqual([
+      [[...keys, waiting.key], []],
+      [[], keys],
     ])
     expect(host.confirmed).toEqual(confirmed)
     await host.closeGap('a', next)
     expect([host.confirmed, host.gaps, await host.drift()]).toEqual([{ ...confirmed, services: [next] }, [], []])
+  })
+
+  test('lets go without anything made ready, or with the wrong thing', async () => {
+    await turn({ phase: 'paused' })
+    kernel.refuseNext((step) => step.do === 'load-ruleset', 'there is no such table')
+    await host.makeReady('a')
+    expect(host.gaps[0]?.ahead).toBe(false)
+    await turn({ phase: 'started', letGo: true })
+    expect([actions(), await host.drift()]).toEqual([['serve', 'serve'], []])
+    await turn({ phase: 'started', letGo: false })
+    await host.makeReady('a')
+    await turn({ phase: 'yielded', letGo: true })
+    expect([actions(), await host.drift()]).toEqual([['forward', 'forward'], []])
+    await host.makeReady('a')
+    expect(await host.drift()).toEqual([])
+  })
+
+  test('what waits beside a change of rules is in the same transaction', async () => {
+    const waiting = {
+      table: 'fleetmove-hold',
+      set: 'held4',
+      key: `${new4} . tcp . 443`,
+      goto: 'hold-0',
+      timeoutMs: 9000,
+    }
+    await turn({ phase: 'started', letGo: true })
+    await host.turnGap('a', (known) => ({ ...known, phase: 'yielded', letGo: false }), [waiting])
+    const last = kernel.performed.at(-1)
+    expect(last?.do === 'load-ruleset' && last.text).toContain(
+      `add element inet fleetmove-hold held4 { ${waiting.key} timeout 9000ms : goto hold-0 }`,
+    )
   })
 
   test('a disk that takes nothing keeps the gap alive, which can be ended once it does', async () => {
@@ -122,6 +170,10 @@ describe('a host with a service in a gap', () => {
     host = await start()
     await host.restore()
     expect([host.gaps[0]?.phase, actions(), await host.drift()]).toEqual(['paused', ['pause', 'pause'], []])
+    kernel.meddle({ letGo: keys[0]! })
+    expect(await host.drift()).toEqual([
+      { do: 'change-elements', add: [{ table: 'fleetmove', set: 'paused4', key: keys[0] }], remove: [] },
+    ])
     await expect(host.changeGap('b', (known) => known)).rejects.toMatchObject({ code: 'stale' })
   })
 

@@ -1,7 +1,7 @@
 import {
   closeHoldText,
-  engageText,
   type HeldListener,
+  heldElements,
   heldKeys,
   openHoldText,
   probeQueueText,
@@ -10,11 +10,15 @@ import {
   xtablesPrograms,
   xtablesRule,
 } from '../../../../agent/hold/hold-rules.js'
+import { elementsText } from '../../../../agent/plan/elements.js'
 import { fromTunnel, intoTunnel } from '../../../../agent/plan/own.js'
 import type { Ip } from '../../../../proto/model/address.js'
 
 const web4: HeldListener = { protocol: 'tcp', address: '203.0.113.10' as Ip, ports: { from: 80, to: 81 } }
 const dns6: HeldListener = { protocol: 'udp', address: '2001:db8:a::10' as Ip, ports: { from: 53, to: 53 } }
+
+const engaging = (slot: number, listeners: readonly HeldListener[], maxMs: number): string =>
+  elementsText({ add: heldElements(slot, listeners, maxMs), remove: [] })
 
 test('the text of a hold, and of its end', () => {
   expect(openHoldText('nft-queue', 3, [web4, dns6], ['fm1'], new Set())).toBe(
@@ -32,7 +36,7 @@ flush chain inet fleetmove-hold hold-3
 add rule inet fleetmove-hold hold-3 counter queue num 5183
 `,
   )
-  expect(engageText(3, [web4, dns6], 15_000)).toBe(
+  expect(engaging(3, [web4, dns6], 15_000)).toBe(
     `add element inet fleetmove-hold held4 { 203.0.113.10 . tcp . 80 timeout 15000ms : goto hold-3, 203.0.113.10 . tcp . 81 timeout 15000ms : goto hold-3 }
 add element inet fleetmove-hold held6 { 2001:db8:a::10 . udp . 53 timeout 15000ms : goto hold-3 }
 `,
@@ -74,7 +78,7 @@ test('marks of waiting packets are nobody else’s, and come off', () => {
 test('ports one by one, each once, in commands of bearable length', () => {
   const all: HeldListener = { ...web4, ports: { from: 1, to: 65_535 } }
   expect(heldKeys([all, web4], 4)).toHaveLength(65_535)
-  const lines = engageText(0, [all, web4], 1000).split('\n')
+  const lines = engaging(0, [all, web4], 1000).split('\n')
   expect(lines.filter((line) => line.startsWith('add element'))).toHaveLength(66)
   expect(heldKeys([all], 6)).toEqual([])
 })
