@@ -118,7 +118,11 @@ export const requests = {
     outcome: z.enum(['', 'origin', 'target', 'parked']),
   }),
   service: z.object({ service: codec.name }),
-  drain: z.object({ service: codec.name, addresses: z.array(codec.hostIp).max(256).default([]) }),
+  drain: z.object({
+    service: codec.name,
+    addresses: z.array(codec.hostIp).max(256).default([]),
+    withinMs: milliseconds(10_000),
+  }),
   purgeUdp: z.object({ service: codec.name, settle: z.boolean() }),
   trace: z.object({
     client: codec.ip,

@@ -19,7 +19,7 @@ import { writeRecords } from './data/records.js'
 import { type Served, serveData } from './data/serve-data.js'
 import type { Traces } from './explain/traces.js'
 import { checkEgress } from './flows/check-egress.js'
-import { drain } from './flows/drain.js'
+import { awaitDrained, drain } from './flows/drain.js'
 import { findFlow } from './flows/find-flow.js'
 import { forgetMisled } from './flows/forget.js'
 import type { ListeningProcesses } from './flows/listening-processes.js'
@@ -162,10 +162,13 @@ export function agentService({ host, upkeep, gaps, holds, listening, traces, lea
       return awaitHealthy(service, checkOf(check, host.spec), timeoutMs)
     }),
     drain: unary(async (request: wire.DrainRequest) => {
-      const { addresses } = decode('drain', requests.drain, request)
+      const { addresses, withinMs } = decode('drain', requests.drain, request)
       const service = serviceOf(host, request)
       const routes = service.routes.filter(({ address }) => addresses.length === 0 || addresses.includes(address))
-      const { answered, clients, oldest } = await drain(conntrack, { ...service, routes }, upkeep.ages)
+      const { answered, clients, oldest } = await awaitDrained(
+        () => drain(conntrack, { ...service, routes }, upkeep.ages),
+        withinMs,
+      )
       return { established: answered, clients, oldest }
     }),
     trace: streaming(async (request: wire.TraceRequest, send: (event: wire.TraceEvent) => void, signal) => {

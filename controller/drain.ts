@@ -6,14 +6,11 @@ import { drainText } from './plan/drain-text.js'
 import { agentOf, type World } from './world.js'
 
 const pollMs = 500
-/** While new clients are kept waiting for it. */
-const heldPollMs = 50
 
 /**
  * Waits until nobody is connected to the service on `origin`, at most for its `drain` time, or for
  * `atMostMs`.
- * @param options `held`: new clients are kept waiting meanwhile, so its end is looked for more often; `addresses`:
- *   only connections by these
+ * @param options `held`: new clients are kept waiting meanwhile; `addresses`: only connections by these
  * @returns how many connections were still there.
  */
 export async function drain(
@@ -27,6 +24,8 @@ export async function drain(
   }: { atMostMs?: number; held?: boolean; addresses?: readonly Ip[] } = {},
 ): Promise<number> {
   const agent = agentOf(world, origin)
+  // While new clients wait the agent itself looks again and again, and answers as soon as nobody is left.
+  const withinMs = (leftMs: number): number => (held ? Math.ceil(Math.min(pollMs, Math.max(0, leftMs))) : 0)
   const limitMs = Math.min(service.drainMs, atMostMs)
   const deadline = Date.now() + limitMs
   const end = world.progress.begin(service.name, `drain on ${origin}`)
@@ -37,8 +36,7 @@ export async function drain(
     return left
   }
   for (;;) {
-    const asked = performance.now()
-    const found = await agent.drain(service.name, addresses)
+    const found = await agent.drain(service.name, addresses, withinMs(deadline - Date.now()))
     const { established, clients, oldest = null } = found
     if (established === 0) {
       end('nobody left', { established })
@@ -54,8 +52,6 @@ export async function drain(
     end.update(`${established} connections, ${Math.ceil(remainingMs / 1000)} s left: ${drainText(found)}`, {
       ...{ established, remainingMs, clients, oldest },
     })
-    // A host with very many connections takes its time to count them, and has other things to do.
-    const pauseMs = held ? Math.max(heldPollMs, 2 * (performance.now() - asked)) : pollMs
-    await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, Math.max(0, deadline - Date.now()))))
+    if (!held) await new Promise((resolve) => setTimeout(resolve, Math.min(pollMs, Math.max(0, deadline - Date.now()))))
   }
 }

@@ -1,4 +1,5 @@
 /** Connections of a service that still stand on this host. */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Ip } from '../../proto/model/address.js'
 import type { ServiceRoute, ServiceSpec } from '../../proto/model/host-spec.js'
 import { type Conntrack, type ConntrackEntry, status } from '../kernel/conntrack.js'
@@ -45,6 +46,24 @@ export async function drain(conntrack: Conntrack, service: ServiceSpec, ages: Kn
     )
   const oldest = await ages.oldest(service.name, standing, leastAges)
   return oldest ? { ...counted, oldest } : counted
+}
+
+const pollMs = 10
+
+/**
+ * Looks until nobody is left, at most for so long; each look may take a third of the time.
+ * @returns the last look
+ */
+export async function awaitDrained(look: () => Promise<Drain>, withinMs: number): Promise<Drain> {
+  const begun = performance.now()
+  for (;;) {
+    const asked = performance.now()
+    const found = await look()
+    const now = performance.now()
+    const leftMs = withinMs - (now - begun)
+    if (found.answered === 0 || leftMs <= 0) return found
+    await delay(Math.min(leftMs, Math.max(pollMs, 2 * (now - asked))))
+  }
 }
 
 /** Pure part of `drain`: `entries` are the service's own that stand, `sockets` any of the host's. */

@@ -66,8 +66,11 @@ export interface Agent {
   trace(request: wire.TraceRequest, onHop: (hop: wire.TraceHop) => void): Promise<Running>
   lifecycle(request: wire.LifecycleRequest): Promise<wire.LifecycleReply>
   health(request: wire.HealthRequest): Promise<wire.HealthReply>
-  /** @param addresses only connections by these; all where left away */
-  drain(service: Name, addresses?: readonly Ip[]): Promise<wire.DrainReply>
+  /**
+   * @param addresses only connections by these; all where there is none
+   * @param withinMs for how long it is waited until nobody is left, at most ten seconds
+   */
+  drain(service: Name, addresses: readonly Ip[], withinMs: number): Promise<wire.DrainReply>
   /**
    * One step of a move's gap.
    * @param withinMs the longest that it may take where it runs a command of the service

@@ -148,7 +148,8 @@ export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: C
       }),
     lifecycle: (request) => ask(AgentService.lifecycle, request, request.timeoutMs + graceMs),
     health: (request) => ask(AgentService.health, request, request.timeoutMs + graceMs),
-    drain: (service, addresses = []) => ask(AgentService.drain, { service, addresses: [...addresses] }),
+    drain: (service, addresses, withinMs) =>
+      ask(AgentService.drain, { service, addresses: [...addresses], withinMs }, callMs + withinMs),
     gap: (request, withinMs = 0) =>
       ask(
         AgentService.gap,
