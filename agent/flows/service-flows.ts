@@ -1,12 +1,6 @@
 /** Which connections belong to a service, and how they came. Pure. */
 
-import {
-  beneathPause,
-  type Protocol,
-  type ServiceRoute,
-  type ServiceSpec,
-  serveOf,
-} from '../../proto/model/host-spec.js'
+import { type Protocol, type ServiceRoute, type ServiceSpec, serveOf } from '../../proto/model/host-spec.js'
 import type { ConntrackEntry } from '../kernel/conntrack.js'
 import type { TcpSocket } from '../kernel/sock-diag.js'
 import { intoTunnel, markMask } from '../plan/own.js'
@@ -61,7 +55,7 @@ export const hasProtocol = (service: ServiceSpec, protocol: Protocol): boolean =
 
 const inRange = (route: ServiceRoute, port: number): boolean => port >= route.ports.from && port <= route.ports.to
 /** Also while it is paused: who is connected then still is. */
-function servedPort({ action }: ServiceRoute): number {
-  const known = beneathPause(action)
-  return (known && serveOf(known)?.port) ?? 0
+function servedPort({ action, ready }: ServiceRoute): number {
+  const known = action.kind === 'pause' && ready ? ready.dispatched : action
+  return serveOf(known)?.port ?? 0
 }

@@ -6,7 +6,7 @@
  * `started` or `yielded`, and writes it down before it acts. The origin starts its service again only when it
  * has learnt of `yielded`.
  */
-import { beneathPause, type ServiceSpec } from '../../proto/model/host-spec.js'
+import type { ServiceAction, ServiceRoute, ServiceSpec } from '../../proto/model/host-spec.js'
 import type { Name } from '../../proto/model/names.js'
 import type { HealthCheck } from '../health.js'
 import type { LifecycleMeans } from '../lifecycle.js'
@@ -52,8 +52,8 @@ export interface Gap {
   met: boolean
   /** It has acted alone: the move's own controller may change nothing of it any more. */
   alone: boolean
-  /** While it is paused: what stands ready beneath is the outcome on the target, and not what was before. */
-  ahead?: boolean
+  /** Clients go on, and the rules for the move are gone: the outcome's own have been loaded. */
+  settled?: boolean
   /** When the agent acts alone: milliseconds of the boot's monotonic clock; in another boot it is over. */
   deadline: { boot: string; atMs: number }
 }
@@ -120,24 +120,36 @@ export function nextStep({ plan, phase, letGo, met }: Pick<Gap, 'plan' | 'phase'
   return phase === 'back' ? 'take' : 'ask'
 }
 
-/** The service as this host is to treat it now. */
+/**
+ * The service as this host is to treat it now. The rules for both outcomes stand from the beginning until one is
+ * settled: what changes while clients wait are a few elements (plan/overrides.ts). Whatever else the outcome brings
+ * along is no matter of where clients go, and comes when it is settled.
+ */
 export function inGap(
   service: ServiceSpec,
-  { plan, phase, letGo, ahead }: Pick<Gap, 'plan' | 'phase' | 'letGo' | 'ahead'>,
+  { plan, phase, letGo, settled }: Pick<Gap, 'plan' | 'phase' | 'letGo' | 'settled'>,
 ): ServiceSpec {
-  if (phase === 'open') return service
-  // Nothing has moved yet, whatever stands ready.
-  if (!letGo) return { ...pausing(ahead ? plan.next : plan.stay), stage: plan.stay.stage, active: plan.stay.active }
-  return phase === 'started' || phase === 'gone' ? plan.next : plan.stay
+  const { stay, next } = plan
+  const outcome = phase === 'started' || phase === 'gone' ? next : stay
+  if (letGo && settled) return outcome
+  // Who is stopped on both hosts already stays paused.
+  const now = phase === 'open' ? service : letGo ? outcome : parked(stay)
+  return {
+    ...(phase === 'open' ? service : stay),
+    ...{ stage: now.stage, active: now.active },
+    routes: stay.routes.map((route, i) => ({
+      ...route,
+      action: now.routes[i]!.action,
+      ready: { dispatched: actionOf(route), standby: actionOf(next.routes[i]!) },
+    })),
+  }
 }
 
-const pausing = (service: ServiceSpec): ServiceSpec => ({
-  ...service,
-  routes: service.routes.map(({ action, ...route }) => {
-    const beneath = beneathPause(action)
-    return { ...route, action: { kind: 'pause', ...(beneath && { beneath }) } }
-  }),
-})
+/** A plan's outcomes answer somewhere. */
+function actionOf({ action }: ServiceRoute): ServiceAction {
+  if (action.kind === 'pause') throw new Error('an outcome of a move is a pause')
+  return action
+}
 
 /** Stopped on both hosts, and nothing decided. */
 export const parked = (service: ServiceSpec): ServiceSpec => ({

@@ -15,9 +15,13 @@ export class GappedHost extends Host {
     return this.ledger.current.gaps
   }
 
-  /** A further one, on disk before it resolves. */
+  /** A further one, on disk before it resolves, with the rules for both outcomes. Nobody waits yet. */
   addGap(gap: Gap): Promise<void> {
-    return this.alone(() => this.ledger.save({ gaps: [...this.gaps, gap] }))
+    return this.alone(async () => {
+      const before = this.spec
+      await this.ledger.save({ gaps: [...this.gaps, gap] })
+      await this.bring(before)
+    })
   }
 
   /**
@@ -43,10 +47,7 @@ export class GappedHost extends Host {
       const [before, was] = [this.spec, this.gaps]
       this.ledger.note({ gaps })
       try {
-        if (!(await this.turn(before, also))) {
-          if (also.length > 0) await this.kernel.perform({ do: 'change-elements', add: also, remove: [] })
-          await this.converge(this.spec, before)
-        }
+        await this.bring(before, also)
       } catch (error) {
         this.ledger.note({ gaps: was })
         throw error
@@ -55,17 +56,13 @@ export class GappedHost extends Host {
     })
   }
 
-  /**
-   * What is to stand on this host once the service runs on the target, beneath the pause: then letting its clients go
-   * is one message to the kernel. Nothing is lost where it doesn't succeed.
-   */
-  makeReady(id: string): Promise<void> {
+  /** Clients have been let go: the outcome's own rules, and none for the other one any more. */
+  settleGap(id: string): Promise<void> {
     return this.alone(async () => {
-      const known = this.gaps.find((gap) => gap.id === id)
-      if (!known || known.letGo || known.ahead || !(known.phase === 'paused' || known.phase === 'started')) return
+      if (!this.gaps.find((gap) => gap.id === id)?.letGo) return
       const before = this.spec
-      this.noteGap(id, (gap) => ({ ...gap, ahead: true }))
-      if (!(await this.turn(before, []))) this.noteGap(id, (gap) => ({ ...gap, ahead: false }))
+      this.noteGap(id, (gap) => ({ ...gap, settled: true }))
+      await this.bring(before)
     })
   }
 
@@ -86,6 +83,12 @@ export class GappedHost extends Host {
   /** What `turnGap` has left to be written; a disk that takes nothing is asked again with the next change. */
   saveGaps(): Promise<unknown> {
     return this.alone(() => this.ledger.saveIfPossible({}))
+  }
+
+  private async bring(before: HostSpec | null, also: readonly Element[] = []): Promise<void> {
+    if (await this.turn(before, also)) return
+    if (also.length > 0) await this.kernel.perform({ do: 'change-elements', add: also, remove: [] })
+    await this.converge(this.spec, before)
   }
 
   /** @returns whether that was all; else the kernel isn't as it was seen, and only a look tells what to do. */
@@ -124,7 +127,12 @@ export class GappedHost extends Host {
 
   /** Forgets one of which nothing has come. */
   dropGap(id: string): Promise<void> {
-    return this.alone(() => this.ledger.save({ gaps: this.gaps.filter((gap) => gap.id !== id) }))
+    return this.alone(async () => {
+      const before = this.spec
+      await this.ledger.save({ gaps: this.gaps.filter((gap) => gap.id !== id) })
+      // Rules that nothing leads to: the next look takes them out.
+      await this.bring(before).catch(() => {})
+    })
   }
 
   private changed(id: string, change: (gap: Gap) => Gap): { gap: Gap; gaps: Gap[] } {

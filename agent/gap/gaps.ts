@@ -128,11 +128,10 @@ export class Gaps {
   pause(id: string, forMs: number): Promise<Gap> {
     return this.inTurn(id, async () => {
       const { host, holds } = this.options
-      const { service } = await this.event(id, 'pause', { letGo: false, deadline: deadlineIn(forMs) })
+      const { service } = await this.event(id, 'pause', { letGo: false, settled: false, deadline: deadlineIn(forMs) })
       const gap = await host.turnGap(id, (known) => known, holds.elements(service, forMs))
       holds.begun(service, forMs)
       this.schedule(gap)
-      if (gap.plan.role === 'target') this.makeReady(gap)
       return gap
     })
   }
@@ -141,10 +140,7 @@ export class Gaps {
   run(id: string, action: 'start' | 'stop'): Promise<{ gap: Gap; end: CommandEnd }> {
     return this.inTurn(id, async () => {
       const gap = await this.event(id, action)
-      const end = await this.command(gap, action)
-      // Not before: what it opens itself until then leaves as it did.
-      if (end.ok && action === 'stop' && gap.plan.role === 'origin') this.makeReady(gap)
-      return { gap, end }
+      return { gap, end: await this.command(gap, action) }
     })
   }
 
@@ -209,6 +205,7 @@ export class Gaps {
     const counts = await holds.release(service)
     // Not waited for: what is asked of this agent next comes after it, and who is restarted before asks again.
     void host.saveGaps()
+    host.settleGap(id).catch((error: Error) => this.tell(gap, `failed: ${error.message}`))
     return { gap, counts }
   }
 
@@ -267,11 +264,6 @@ export class Gaps {
 
   private healthy({ service, plan }: Gap, withinMs: number): Promise<CommandEnd> {
     return awaitAllHealthy(service, plan.checks, withinMs)
-  }
-
-  /** Nobody waits for it, and whoever lets clients go can do without. */
-  private makeReady({ id }: Gap): void {
-    this.host.makeReady(id).catch(() => {})
   }
 
   private inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {

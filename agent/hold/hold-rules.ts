@@ -126,17 +126,17 @@ export function openHoldText(
  * @param maxMs after which the kernel forgets the hold by itself
  */
 export const heldElements = (slot: number, listeners: readonly HeldListener[], maxMs: number): Element[] =>
-  elementsOf(listeners).map((element) => ({ ...element, goto: holdChain(slot), timeoutMs: maxMs }))
+  elementsOf(listeners).map((element) => ({ ...element, verdict: `goto ${holdChain(slot)}`, timeoutMs: maxMs }))
 
 /**
  * Ends one hold: what comes from now on passes. The chain stays until the table goes, since an element
  * that has expired keeps it in use until the kernel collects it.
  */
 export function closeHoldText(slot: number, listeners: readonly HeldListener[]): string {
-  const held = elementsOf(listeners).map((element) => ({ ...element, goto: holdChain(slot) }))
+  const held = elementsOf(listeners).map((element) => ({ ...element, verdict: `goto ${holdChain(slot)}` }))
   // Added first, since deleting an element that has expired fails; with the words of the old one, or
   // it were another element.
-  return elementsText({ add: held, remove: held })
+  return `${elementsText({ remove: [], add: held })}${elementsText({ remove: held, add: [] })}`
 }
 
 const elementsOf = (listeners: readonly HeldListener[]): Element[] =>

@@ -18,7 +18,7 @@ const route = (r: RouteSpec): string =>
 
 /** A range of ports would be a long sentence. */
 const keysOf = (elements: readonly Element[]): string => {
-  const [first, ...rest] = elements.map(({ key }) => key.replaceAll(' . ', ' '))
+  const [first, ...rest] = new Set(elements.map(({ key }) => key.replaceAll(' . ', ' ')))
   return rest.length === 0 ? `${first}` : `${first} and ${rest.length} more`
 }
 
@@ -44,11 +44,14 @@ const sentences: { [K in StepKind]: (step: StepOf<K>) => string } = {
   'delete-rule': ({ rule: r }) =>
     `no longer send IPv${r.family} packets marked ${hex(r.mark)}/${hex(r.mask)} to table ${r.table}`,
   'load-ruleset': (s) => `load table inet ${table} (${s.fingerprint}: ${s.chains.length} chains)`,
-  'change-elements': ({ add, remove }) =>
-    [
-      ...(add.length > 0 ? [`let new clients of ${keysOf(add)} wait`] : []),
-      ...(remove.length > 0 ? [`let new clients of ${keysOf(remove)} go on`] : []),
-    ].join(', '),
+  'change-elements': ({ remove, add }) => {
+    const waiting = add.filter(({ verdict }) => verdict === 'drop')
+    const others = [...remove, ...add].filter(({ key }) => !waiting.some((each) => each.key === key))
+    return [
+      ...(waiting.length > 0 ? [`let new clients of ${keysOf(waiting)} wait`] : []),
+      ...(others.length > 0 ? [`let new clients of ${keysOf(others)} go on`] : []),
+    ].join(', ')
+  },
   'delete-table': () => `delete table inet ${table}`,
   'load-aside': ({ aside: { family, fingerprint } }) => `load table ${ipOf(family)} ${table} (${fingerprint})`,
   'delete-aside': ({ family }) => `delete table ${ipOf(family)} ${table}`,

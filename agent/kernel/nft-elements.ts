@@ -9,7 +9,7 @@ import { type Element, type ElementChange, partsOf } from '../plan/elements.js'
 import { table } from '../plan/own.js'
 import { bytesToIp, ipToBytes } from './ip-bytes.js'
 import { isErrno, type Netlink } from './netlink.js'
-import { attribute, flag, nest, readAttributes, text, u8, u16be, u32be } from './netlink-message.js'
+import { attribute, flag, nest, readAttributes, readText, text, u8, u16be, u32be } from './netlink-message.js'
 
 /** NFNL_SUBSYS_NFTABLES. */
 const nftables = 10
@@ -22,8 +22,9 @@ const list = { table: 1, set: 2, elements: 3, element: 1 } as const
 const elem = { key: 1, data: 2, timeout: 4 } as const
 const data = { value: 1, verdict: 2 } as const
 const verdict = { code: 1, chain: 2 } as const
-/** NFT_GOTO, a negative verdict. */
-const gotoCode = -4 >>> 0
+/** NF_DROP, NF_ACCEPT; NFT_GOTO, which is negative. */
+const code = { drop: 0, accept: 1, goto: -4 >>> 0 } as const
+const none = Buffer.alloc(0)
 /** IPPROTO_TCP and IPPROTO_UDP. */
 const protocols = { tcp: 6, udp: 17 } as const
 
@@ -36,20 +37,21 @@ export const mostElements = 2000
  * All or nothing, and done when it resolves. At most `mostElements`.
  * @throws NetlinkError 'ENOENT' where one that is to be removed, a set, or a chain isn't there
  */
-export function changeElements(netfilter: Netlink, { add, remove }: ElementChange): Promise<void> {
+export function changeElements(netfilter: Netlink, { remove, add }: ElementChange): Promise<void> {
   return netfilter.batch(nftables, [
-    ...messagesOf(add).map((payload) => ({ type: message.new, flags: flag.create, payload })),
     ...messagesOf(remove).map((payload) => ({ type: message.delete, flags: 0, payload })),
+    ...messagesOf(add).map((payload) => ({ type: message.new, flags: flag.create, payload })),
   ])
 }
 
-/** @returns the keys in the set, in no order; none where there is no such set, too */
-export async function listKeys(netfilter: Netlink, set: string): Promise<string[]> {
-  const messages = await dumpElements(netfilter, set)
+/** @returns `key : verdict` of each element of a verdict map, in no order; none where there is no such map, too */
+export async function listVerdicts(netfilter: Netlink, map: string): Promise<string[]> {
+  const messages = await dumpElements(netfilter, map)
   return messages.flatMap((elements) =>
     splitAttributes(elements).map((element) => {
-      const key = readAttributes(element).get(elem.key)
-      return keyText(readAttributes(key ?? Buffer.alloc(0)).get(data.value) ?? Buffer.alloc(0))
+      const found = readAttributes(element)
+      const key = readAttributes(found.get(elem.key) ?? none).get(data.value) ?? none
+      return `${keyText(key)} : ${verdictText(readAttributes(found.get(elem.data) ?? none).get(data.verdict) ?? none)}`
     }),
   )
 }
@@ -106,20 +108,27 @@ function messagesOf(elements: readonly Element[]): Buffer[] {
   )
 }
 
-const elementBytes = ({ key, goto, timeoutMs }: Element): Buffer =>
+const elementBytes = ({ key, verdict: words, timeoutMs }: Element): Buffer =>
   nest(
     list.element,
     nest(elem.key, attribute(data.value, keyBytes(key))),
-    ...(goto === undefined
-      ? []
-      : [
-          nest(
-            elem.data,
-            nest(data.verdict, attribute(verdict.code, u32be(gotoCode)), attribute(verdict.chain, text(goto))),
-          ),
-        ]),
+    ...(words === undefined ? [] : [nest(elem.data, nest(data.verdict, ...verdictAttributes(words)))]),
     ...(timeoutMs === undefined ? [] : [attribute(elem.timeout, u64be(Math.ceil(timeoutMs)))]),
   )
+
+function verdictAttributes(words: string): Buffer[] {
+  const [word, chain] = words.split(' ') as [keyof typeof code, string | undefined]
+  const attributes = [attribute(verdict.code, u32be(code[word]))]
+  return chain === undefined ? attributes : [...attributes, attribute(verdict.chain, text(chain))]
+}
+
+function verdictText(bytes: Buffer): string {
+  const found = readAttributes(bytes)
+  const number = found.get(verdict.code)?.readUInt32BE(0)
+  const word = Object.entries(code).find(([, each]) => each === number)?.[0] ?? `verdict ${number}`
+  const chain = found.get(verdict.chain)
+  return chain ? `${word} ${readText(chain)}` : word
+}
 
 const u64be = (value: number): Buffer => {
   const bytes = Buffer.alloc(8)

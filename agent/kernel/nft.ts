@@ -5,11 +5,11 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { FleetmoveError } from '../../proto/model/error.js'
 import { elementsText } from '../plan/elements.js'
 import type { NftChain } from '../plan/firewall/read-nft.js'
+import type { OverrideMap } from '../plan/overrides.js'
 import { table } from '../plan/own.js'
-import type { PausedSet } from '../plan/paused.js'
 import { dispatchMaps } from '../plan/ruleset.js'
 import type { Netlink } from './netlink.js'
-import { changeElements, countElements, listKeys, mostElements } from './nft-elements.js'
+import { changeElements, countElements, listVerdicts, mostElements } from './nft-elements.js'
 import type { ObservedTable } from './observed.js'
 import type { Performers } from './step.js'
 import { runTool, ToolFailed, ToolMissing } from './tool.js'
@@ -75,16 +75,16 @@ interface Listing {
 export async function observeTable(netfilter: Netlink, inet: string): Promise<ObservedTable | null> {
   const listing = JSON.parse(inet) as Listing
   if (!listing.nftables.some((item) => item.table?.name === table)) return null
-  const keys = async (set: PausedSet): Promise<string[]> => (await listKeys(netfilter, set)).sort()
+  const verdicts = async (map: OverrideMap): Promise<string[]> => (await listVerdicts(netfilter, map)).sort()
   const found: ObservedTable = {
     ...{ fingerprint: null, chains: [], counters: [], rules: {} },
     elements: Object.fromEntries(
       await Promise.all(dispatchMaps.map(async (map) => [map, await countElements(netfilter, map)] as const)),
     ),
-    paused: {
-      paused4: await keys('paused4'),
-      paused6: await keys('paused6'),
-      'paused-localhost': await keys('paused-localhost'),
+    overrides: {
+      override4: await verdicts('override4'),
+      override6: await verdicts('override6'),
+      'override-localhost': await verdicts('override-localhost'),
     },
   }
   for (const { chain, counter, rule } of listing.nftables) {

@@ -2,7 +2,7 @@
 import type { Family, Ip } from '../../proto/model/address.js'
 import type { AddressSpec, RouteSpec, RuleSpec } from '../plan/desired.js'
 import type { ForeignChain } from '../plan/firewall/chain.js'
-import type { PausedKeys } from '../plan/paused.js'
+import type { Overrides } from '../plan/overrides.js'
 
 export interface Observed {
   /** Every link of the namespace. */
@@ -44,7 +44,7 @@ export interface ObservedTable {
   /** How many rules each chain has, and how many elements each map of the dispatch. */
   rules: Record<string, number>
   elements: Record<string, number>
-  paused: PausedKeys
+  overrides: Overrides
 }
 
 export interface ObservedAside {

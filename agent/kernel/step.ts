@@ -37,7 +37,7 @@ export type Step =
   /** One transaction: `text` goes to `nft -f` as it stands. `hooks`: with the chains in netfilter's hooks. */
   | ({ do: 'load-ruleset'; text: string; hooks: boolean } & Pick<
       Ruleset,
-      'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements' | 'paused'
+      'fingerprint' | 'chains' | 'counters' | 'rules' | 'elements' | 'overrides'
     >)
   /** All or none, by one message to the kernel. */
   | ({ do: 'change-elements' } & ElementChange)

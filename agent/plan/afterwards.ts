@@ -34,8 +34,8 @@ export function afterwards(desired: Desired, observed: Observed, steps: readonly
 }
 
 /** What a look finds once this ruleset is loaded. */
-export const tableAfter = ({ fingerprint, chains, counters, rules, elements, paused }: Ruleset): ObservedTable => ({
-  ...{ fingerprint, chains, counters, rules, elements, paused },
+export const tableAfter = ({ fingerprint, chains, counters, rules, elements, overrides }: Ruleset): ObservedTable => ({
+  ...{ fingerprint, chains, counters, rules, elements, overrides },
 })
 
 function addressesAfter(desired: Desired, observed: Observed, steps: readonly Step[]): AddressSpec[] {

@@ -5,7 +5,7 @@
  */
 import type { Family, Ip } from '../../proto/model/address.js'
 import type { FirewallRule } from './firewall/allow.js'
-import type { PausedKeys } from './paused.js'
+import type { Overrides } from './overrides.js'
 
 export interface Desired {
   links: LinkSpec[]
@@ -120,7 +120,7 @@ export interface Ruleset {
   rules: Record<string, number>
   elements: Record<string, number>
   /** No part of the fingerprint: they change by themselves, without the text. */
-  paused: PausedKeys
+  overrides: Overrides
   text: string
   /** Names of the chains that hang in netfilter's hooks, and of those that tunnels need. */
   frame: string[]

@@ -11,8 +11,8 @@ import type { AddressSpec, AsideTable, Desired, LinkSpec, ProcessSpec, RouteSpec
 import { firewallSteps } from './firewall/firewall-rules.js'
 import { deviceOf, makeRoom, wireguardProcess } from './make-room.js'
 import { addressSteps, keepsFound } from './moved-addresses.js'
+import { overridesChange } from './overrides.js'
 import { isOurDevice } from './own.js'
-import { pausedChange } from './paused.js'
 import { sameFrame } from './ruleset.js'
 import { needsTable, opensForwarding } from './sysctls.js'
 
@@ -126,11 +126,11 @@ function sameWireguard(link: Extract<LinkSpec, { kind: 'wireguard' }>, observed:
 
 function rulesetSteps(desired: Desired, observed: Observed): Step[] {
   if (desired.ruleset === null) return []
-  const { fingerprint: mark, chains, frame, counters, rules, elements, paused, servicesText } = desired.ruleset
+  const { fingerprint: mark, chains, frame, counters, rules, elements, overrides, servicesText } = desired.ruleset
   const has = (name: string): boolean => observed.table?.chains.includes(name) ?? false
   const stamp = observed.table?.fingerprint ?? ''
   if (observed.table && stamp === mark && chains.every(has) && holdsAll(observed.table, rules, elements)) {
-    const change = pausedChange(observed.table.paused, paused)
+    const change = overridesChange(observed.table.overrides, overrides)
     return change ? [{ do: 'change-elements', ...change }] : []
   }
   const framed =
@@ -145,7 +145,7 @@ function rulesetSteps(desired: Desired, observed: Observed): Step[] {
     ...staleCounters.map((name) => `delete counter inet fleetmove ${name}`),
   ]
   const all = removal.length === 0 ? text : `${text}${removal.join('\n')}\n`
-  const known = { fingerprint: mark, chains, counters, rules, elements, paused }
+  const known = { fingerprint: mark, chains, counters, rules, elements, overrides }
   return [{ do: 'load-ruleset', ...known, hooks: !framed, text: all }]
 }
 

@@ -10,16 +10,19 @@ export interface Element {
   set: string
   /** `address . protocol . port`, or `protocol . port`, in canonical text. */
   key: string
-  /** Of a verdict map: the chain to which it sends. */
-  goto?: string
+  /** Of a verdict map: `drop`, `accept`, or `goto CHAIN`. */
+  verdict?: string
   /** The kernel takes it out by itself, in ms. */
   timeoutMs?: number
 }
 
-/** All or none of it. What is added may be there already; what is removed must be. */
+/**
+ * All or none of it. What is removed must be there, and goes first: so an element can take the place of another one
+ * with its key. What is added may be there already in the same form.
+ */
 export interface ElementChange {
-  add: readonly Element[]
   remove: readonly Element[]
+  add: readonly Element[]
 }
 
 /** The parts of a key. */
@@ -29,15 +32,16 @@ export const partsOf = (key: string): string[] => key.split(' . ')
 const batch = 1000
 
 /** As commands for `nft -f`; '' for no change. */
-export function elementsText({ add, remove }: ElementChange): string {
-  return [...commands('add', add), ...commands('delete', remove)].map((command) => `${command}\n`).join('')
+export function elementsText({ remove, add }: ElementChange): string {
+  return [...commands('delete', remove), ...commands('add', add)].map((command) => `${command}\n`).join('')
 }
 
 function commands(verb: 'add' | 'delete', elements: readonly Element[]): string[] {
   const sets = new Map<string, string[]>()
-  for (const { table, set, key, goto, timeoutMs } of elements) {
+  for (const { table, set, key, verdict, timeoutMs } of elements) {
     const name = `inet ${table} ${set}`
-    const words = `${key}${timeoutMs === undefined ? '' : ` timeout ${Math.ceil(timeoutMs)}ms`}${goto === undefined ? '' : ` : goto ${goto}`}`
+    const timeout = timeoutMs === undefined ? '' : ` timeout ${Math.ceil(timeoutMs)}ms`
+    const words = `${key}${timeout}${verdict === undefined ? '' : ` : ${verdict}`}`
     const known = sets.get(name)
     if (known) known.push(words)
     else sets.set(name, [words])

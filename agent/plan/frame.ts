@@ -22,8 +22,8 @@ import {
 } from './chain.js'
 import { isLate, readdressLate, untrackLate } from './late-answers.js'
 import { localClients, localhost } from './local-clients.js'
+import { overrideDispatch, overrideLocalhost } from './overrides.js'
 import { fromTunnel, intoTunnel, markMask, routeMark, zone } from './own.js'
-import { dropPaused, dropPausedLocalhost } from './paused.js'
 import { silentCounter, silentRules, unreachableHooks } from './unreachable.js'
 
 export interface FrameInput {
@@ -68,7 +68,7 @@ export function frameOf(input: FrameInput, tunnels: TunnelSpec[]): Part[] {
     // A connection that was there before this table is picked up in its middle, and must not be
     // translated: only a pure opening SYN is.
     'tcp flags & (fin | syn | rst | ack) != syn accept',
-    ...dropPaused,
+    ...overrideDispatch,
     'meta l4proto { tcp, udp } ip daddr . meta l4proto . th dport vmap @open4',
     'meta l4proto { tcp, udp } ip6 daddr . meta l4proto . th dport vmap @open6',
   ]
@@ -105,7 +105,7 @@ export function frameOf(input: FrameInput, tunnels: TunnelSpec[]): Part[] {
       ),
       ...open,
       // Health checks come from another address of the loopback's.
-      dropPausedLocalhost,
+      overrideLocalhost,
       `ip saddr ${localhost} ip daddr ${localhost} meta l4proto { tcp, udp } meta l4proto . th dport vmap @localhost`,
     ]),
     ...unreachableHooks(tunnels),

@@ -13,12 +13,12 @@
  */
 import { type Family, familyOf, hostPort, type Ip } from '../../proto/model/address.js'
 import {
-  beneathPause,
   type ForwardAction,
   forwardOf,
   type HostSpec,
   type Protocol,
   type ServeAction,
+  type ServiceAction,
   type ServiceRoute,
   type ServiceSpec,
   serveOf,
@@ -47,8 +47,8 @@ import { fingerprint } from './fingerprint.js'
 import { type FrameInput, frameOf } from './frame.js'
 import { assignHelpers, helperObjects, leaveUnzoned } from './ftp.js'
 import { lateAnswerSets } from './late-answers.js'
+import { declareOverrides, type OverrideMap, type Overrides, overridesText } from './overrides.js'
 import { intoTunnel, lateCounter, routeMark, table } from './own.js'
-import { declarePaused, pausedKeys, pausedText } from './paused.js'
 import { refuseUntranslated, toRedirect } from './redirects.js'
 import { splitRules } from './split-rules.js'
 import { meetSilence, switchCounters, switchSets } from './unreachable.js'
@@ -81,7 +81,8 @@ export function ruleset(input: RulesetInput): Ruleset {
   const services = [...input.spec.services].sort((a, b) => (a.name < b.name ? -1 : 1))
   const targets: Targets = { byRules: new Map(), names: new Set(), localhost: new Set() }
   const openings: Opening[] = []
-  for (const service of services) openService(input.spec.host, service, targets, openings)
+  const overriding = new Map<OverrideMap, Set<string>>()
+  for (const service of services) openService(input.spec.host, service, { targets, openings, overriding })
   for (const tunnel of tunnels) openProbes(tunnel, targets, openings)
 
   const counters = [
@@ -101,11 +102,16 @@ export function ruleset(input: RulesetInput): Ruleset {
     { chain: unzonedChain, rules: leaveUnzoned(services) },
     ...targets.byRules.values(),
   ].map(chainOf)
+  const overridden = (map: OverrideMap): string[] => [...(overriding.get(map) ?? [])].sort()
+  const overrides: Overrides = {
+    override4: overridden('override4'),
+    override6: overridden('override6'),
+    'override-localhost': overridden('override-localhost'),
+  }
   const opened = elementsText({
-    add: openings.map(({ map, key, chain }) => ({ table, set: map, key, goto: chain })),
+    add: openings.map(({ map, key, chain }) => ({ table, set: map, key, verdict: `goto ${chain}` })),
     remove: [],
   })
-  const paused = pausedKeys(services)
   const stampText = `${fingerprint(partsText(frame))}${fingerprint([...counters, partsText(ofServices), opened].join('\n'))}`
   const rulesOf = (part: Part): string[] => part.rules.map((rule) => `add rule inet ${table} ${part.chain} ${rule}`)
   const begin = [
@@ -123,7 +129,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     ...lateAnswerSets(4),
     ...lateAnswerSets(6),
     ...switchSets,
-    ...declarePaused,
+    ...declareOverrides,
   ]
   // nft rewrites what it lists, so drift is found by this comment and not by comparing text.
   const stamp: Part = {
@@ -139,7 +145,7 @@ export function ruleset(input: RulesetInput): Ruleset {
       ...parts.map((part) => `flush chain inet ${table} ${part.chain}`),
       ...dispatchMaps.map((map) => `flush map inet ${table} ${map}`),
       ...parts.flatMap(rulesOf),
-      `${opened}${pausedText(paused)}`,
+      `${opened}${overridesText(overrides)}`,
     ].join('\n')
   return {
     fingerprint: stampText,
@@ -150,7 +156,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     elements: Object.fromEntries(
       dispatchMaps.map((map) => [map, openings.filter((opening) => opening.map === map).length]),
     ),
-    paused,
+    overrides,
     text: load([stamp, ...frame, ...ofServices], maps),
     servicesText: load([stamp, ...ofServices], []),
   }
@@ -167,26 +173,44 @@ export const servedCounter = (service: string): string => counterName(service, '
 /** Names of services may begin with a digit, identifiers of nft may not. */
 const counterName = (service: string, kind: string): string => `${/^\d/.test(service) ? '_' : ''}${service}-${kind}`
 
-function openService(host: Name, service: ServiceSpec, targets: Targets, openings: Opening[]): void {
+interface Dispatch {
+  targets: Targets
+  openings: Opening[]
+  overriding: Map<OverrideMap, Set<string>>
+}
+
+function openService(host: Name, service: ServiceSpec, { targets, openings, overriding }: Dispatch): void {
+  const chainFor = (route: ServiceRoute, action: ServiceAction): string =>
+    routeChain(host, service, route.address, action, targets)
+  const override = (map: OverrideMap, key: string, verdict: string): void => {
+    overriding.set(map, (overriding.get(map) ?? new Set()).add(`${key} : ${verdict}`))
+  }
   for (const route of service.routes) {
-    const action = beneathPause(route.action)
-    if (!action) continue
-    const chain = routeChain(host, service, { ...route, action }, targets)
-    if (service.localhost && familyOf(route.address) === 4 && action.kind === 'forward') {
-      for (let port = route.ports.from; port <= route.ports.to; port++) {
-        const key = `${route.protocol} . ${port}`
-        // Of several addresses the first will do.
-        if (!targets.localhost.has(key)) openings.push({ map: 'localhost', key, chain })
-        targets.localhost.add(key)
-      }
-    }
+    const { action, ready } = route
+    const dispatched = ready?.dispatched ?? (action.kind === 'pause' ? undefined : action)
+    const chain = dispatched && chainFor(route, dispatched)
+    // It stands, whether something leads there now or not.
+    if (ready) chainFor(route, ready.standby)
+    const now = action.kind === 'pause' ? 'drop' : `goto ${chainFor(route, action)}`
+    const family = familyOf(route.address)
+    const localChain = dispatched?.kind === 'forward' ? chain : undefined
+    const localNow = action.kind === 'forward' || action.kind === 'pause' ? now : 'accept'
+    const isLocal = service.localhost && family === 4 && !(localChain === undefined && localNow === 'accept')
     for (let port = route.ports.from; port <= route.ports.to; port++) {
-      openings.push({ map: `open${familyOf(route.address)}`, key: openKey(route.address, route.protocol, port), chain })
+      const key = openKey(route.address, route.protocol, port)
+      if (chain !== undefined) openings.push({ map: `open${family}`, key, chain })
+      if (now !== `goto ${chain}`) override(`override${family}`, key, now)
+      const local = `${route.protocol} . ${port}`
+      // Of several addresses the first will do.
+      if (!isLocal || targets.localhost.has(local)) continue
+      targets.localhost.add(local)
+      if (localChain !== undefined) openings.push({ map: 'localhost', key: local, chain: localChain })
+      if (localNow !== `goto ${localChain}`) override('override-localhost', local, localNow)
     }
   }
 }
 
-function routeChain(host: Name, service: ServiceSpec, { address, action }: ServiceRoute, targets: Targets): string {
+function routeChain(host: Name, service: ServiceSpec, address: Ip, action: ServiceAction, targets: Targets): string {
   if (action.kind === 'redirect') return target(targets, `redirect-${service.name}`, redirectRules(service, address))
   const [forward, serve] = [forwardOf(action), serveOf(action)]
   const there = forward && target(targets, `fwd-${service.name}`, forwardRules(service, familyOf(address), forward))

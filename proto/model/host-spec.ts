@@ -151,13 +151,25 @@ export interface Canary {
   prefixes: string[]
 }
 
+export type ServiceAction = ForwardAction | ServeAction | SplitAction | RedirectAction
+
 /** What this host does with packets that open a connection to one address and port range. */
 export interface ServiceRoute {
   protocol: Protocol
   /** As it stands on the host (behind one-to-one NAT: the local address). */
   address: Ip
   ports: { from: number; to: number }
-  action: ForwardAction | ServeAction | SplitAction | PauseAction | RedirectAction
+  action: ServiceAction | PauseAction
+  /**
+   * While the service is in a gap: the rules that stand ready meanwhile, whatever `action` is just now. An agent's
+   * own knowledge, which no message carries.
+   */
+  ready?: {
+    /** Where the dispatch leads. */
+    dispatched: ServiceAction
+    /** Where it will lead when the service has moved. */
+    standby: ServiceAction
+  }
   /** The protocol opens further connections, of which its control connection tells. TCP only. */
   helper?: 'ftp'
 }
@@ -189,19 +201,12 @@ export interface SplitAction {
  */
 export interface PauseAction {
   kind: 'pause'
-  /** What stands ready for when the pause ends: an agent's own knowledge, which no message carries. */
-  beneath?: Exclude<ServiceRoute['action'], PauseAction>
 }
 
 /** Answered by the service's `redirect`. TCP only. */
 export interface RedirectAction {
   kind: 'redirect'
 }
-
-/** What a route does, or will do when its pause ends. */
-export const beneathPause = (
-  action: ServiceRoute['action'],
-): Exclude<ServiceRoute['action'], PauseAction> | undefined => (action.kind === 'pause' ? action.beneath : action)
 
 /** The way into the tunnel that a route has, if it has one. */
 export function forwardOf(action: ServiceRoute['action']): Omit<ForwardAction, 'kind'> | undefined {

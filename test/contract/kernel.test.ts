@@ -11,7 +11,7 @@ import { processFingerprint } from '../../agent/plan/difference.js'
 import type { Element } from '../../agent/plan/elements.js'
 import { iptablesWords } from '../../agent/plan/firewall/allow.js'
 import type { ForeignChain } from '../../agent/plan/firewall/chain.js'
-import { declarePaused, type PausedSet, pausedSets } from '../../agent/plan/paused.js'
+import { declareOverrides, noOverrides, type OverrideMap, overrideMaps } from '../../agent/plan/overrides.js'
 import { wireguardGo } from '../../agent/tunnel/wireguard-go.js'
 import type { Ip } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
@@ -47,13 +47,13 @@ const sleeper: ProcessSpec = { name: 'sleeper', argv: ['sleep', '1000'], env: { 
 const rulesOf = (chains: string[]): Record<string, number> =>
   Object.fromEntries(chains.map((name, i) => [name, i === 0 ? 1 : 0]))
 
-const paused = { paused4: ['203.0.113.10 . tcp . 80'], paused6: [], 'paused-localhost': [] }
+const overrides = { override4: ['203.0.113.10 . tcp . 80 : drop'], override6: [], 'override-localhost': [] }
 
 const ruleset = (fingerprint: string, chains: string[], counters: string[], more = ''): Step => ({
   do: 'load-ruleset',
   hooks: true,
   ...{ fingerprint, chains, counters, rules: rulesOf(chains), elements: { open4: 2, open6: 0, localhost: 0 } },
-  paused,
+  overrides,
   text: [
     'add table inet fleetmove',
     ...chains.map((name) => `add chain inet fleetmove ${name}`),
@@ -62,9 +62,9 @@ const ruleset = (fingerprint: string, chains: string[], counters: string[], more
     `add rule inet fleetmove ${chains[0]} accept comment "fleetmove:${fingerprint}"`,
     'add map inet fleetmove open4 { type ipv4_addr . inet_proto . inet_service : verdict; }',
     'add element inet fleetmove open4 { 203.0.113.10 . tcp . 80 : drop, 203.0.113.10 . udp . 53 : drop }',
-    ...declarePaused,
-    ...pausedSets.map((set) => `flush set inet fleetmove ${set}`),
-    'add element inet fleetmove paused4 { 203.0.113.10 . tcp . 80 }',
+    ...declareOverrides,
+    ...overrideMaps.map((map) => `flush map inet fleetmove ${map}`),
+    'add element inet fleetmove override4 { 203.0.113.10 . tcp . 80 : drop }',
     more,
     '',
   ].join('\n'),
@@ -161,49 +161,60 @@ function contract(name: string, make: () => Subject): void {
       expect(await linkNames()).toEqual(['lo'])
     })
 
-    test('listeners are paused and let go: all of a change or nothing of it', async () => {
-      const element = (set: PausedSet, key: string): Element => ({ table: 'fleetmove', set, key })
-      const present = async (): Promise<unknown> => (await kernel.observe([])).table?.paused
-      await perform(ruleset('aaaa', ['one'], []))
-      expect(await present()).toEqual(paused)
+    const element = (set: OverrideMap, key: string, verdict?: string): Element => ({
+      ...{ table: 'fleetmove', set, key },
+      ...(verdict === undefined ? {} : { verdict }),
+    })
+    const present = async (): Promise<unknown> => (await kernel.observe([])).table?.overrides
+
+    test('listeners are paused, sent elsewhere, and let be: all of a change or nothing of it', async () => {
+      await perform(ruleset('aaaa', ['one', 'two'], []))
+      expect(await present()).toEqual(overrides)
       const add = [
-        element('paused4', '203.0.113.10 . udp . 53'),
-        element('paused4', '203.0.113.10 . tcp . 80'),
-        element('paused6', '2001:db8:a::10 . tcp . 65535'),
-        element('paused-localhost', 'tcp . 80'),
+        element('override4', '203.0.113.10 . udp . 53', 'goto two'),
+        element('override4', '203.0.113.10 . tcp . 80', 'drop'),
+        element('override6', '2001:db8:a::10 . tcp . 65535', 'drop'),
+        element('override-localhost', 'tcp . 80', 'accept'),
       ]
-      await twice({ do: 'change-elements', add, remove: [] })
+      await twice({ do: 'change-elements', remove: [], add })
       const all = {
-        paused4: ['203.0.113.10 . tcp . 80', '203.0.113.10 . udp . 53'],
-        paused6: ['2001:db8:a::10 . tcp . 65535'],
-        'paused-localhost': ['tcp . 80'],
+        override4: ['203.0.113.10 . tcp . 80 : drop', '203.0.113.10 . udp . 53 : goto two'],
+        override6: ['2001:db8:a::10 . tcp . 65535 : drop'],
+        'override-localhost': ['tcp . 80 : accept'],
       }
       expect(await present()).toEqual(all)
-      const absent = element('paused4', '203.0.113.99 . tcp . 80')
-      const error = await failureOf({
-        ...{ do: 'change-elements', add: [element('paused6', '2001:db8:a::10 . udp . 53')] },
-        remove: [add[0]!, absent],
-      })
+      const absent = element('override4', '203.0.113.99 . tcp . 80')
+      const further = element('override6', '2001:db8:a::10 . udp . 53', 'drop')
+      const error = await failureOf({ do: 'change-elements', remove: [absent], add: [further] })
       expect(error.message).toContain('ENOENT')
+      await failureOf({ do: 'change-elements', remove: [], add: [further, { ...add[1]!, verdict: 'goto two' }] })
       expect(await present()).toEqual(all)
-      await perform({ do: 'change-elements', add: [], remove: add })
-      expect(await present()).toEqual({ paused4: [], paused6: [], 'paused-localhost': [] })
+      // One takes the place of another.
+      const key = '203.0.113.10 . tcp . 80'
+      await perform({
+        ...{ do: 'change-elements', remove: [element('override4', key)] },
+        add: [element('override4', key, 'goto one')],
+      })
+      expect(await present()).toMatchObject({ override4: [`${key} : goto one`, '203.0.113.10 . udp . 53 : goto two'] })
+      await perform({ do: 'change-elements', remove: add.map(({ verdict: _, ...rest }) => rest), add: [] })
+      expect(await present()).toEqual(noOverrides)
     })
 
     test('thousands of listeners are paused in one change', async () => {
       await perform(ruleset('aaaa', ['one'], []))
-      const keys = Array.from({ length: 5000 }, (_, i) => `203.0.113.10 . tcp . ${i + 1}`)
+      const keys = Array.from({ length: 5000 }, (_, i) => `203.0.113.10 . udp . ${i + 1}`)
       for (const some of [keys, keys.slice(0, mostElements)]) {
-        const elements = some.map((key): Element => ({ table: 'fleetmove', set: 'paused4', key }))
-        await perform({ do: 'change-elements', add: elements, remove: [] })
-        expect(new Set((await kernel.observe([])).table?.paused.paused4)).toEqual(new Set(some))
-        await perform({ do: 'change-elements', add: [], remove: elements })
+        const add = some.map((key) => element('override4', key, 'goto one'))
+        await perform({ do: 'change-elements', remove: [], add })
+        expect((await kernel.observe([])).table?.overrides.override4).toHaveLength(some.length + 1)
+        await perform({ do: 'change-elements', remove: some.map((key) => element('override4', key)), add: [] })
       }
+      expect(await present()).toEqual(overrides)
     })
 
     test('without a table nothing can be paused', async () => {
-      const add = [{ table: 'fleetmove', set: 'paused4', key: '203.0.113.10 . tcp . 80' }]
-      expect((await failureOf({ do: 'change-elements', add, remove: [] })).message).toContain('ENOENT')
+      const add = [element('override4', '203.0.113.10 . tcp . 80', 'drop')]
+      expect((await failureOf({ do: 'change-elements', remove: [], add })).message).toContain('ENOENT')
     })
 
     test('a VXLAN over a device that is not there fails, naming it', async () => {
@@ -327,7 +338,7 @@ function contract(name: string, make: () => Subject): void {
         counters: ['a-count', 'b-count'],
         rules: { one: 1, two: 0 },
         elements: { open4: 2, open6: 0, localhost: 0 },
-        paused,
+        overrides,
       })
       const removal = 'delete chain inet fleetmove two\ndelete counter inet fleetmove b-count'
       await perform(ruleset('facade', ['one', 'three'], ['a-count'], removal))
@@ -337,7 +348,7 @@ function contract(name: string, make: () => Subject): void {
         counters: ['a-count'],
         rules: { one: 1, three: 0 },
         elements: { open4: 2, open6: 0, localhost: 0 },
-        paused,
+        overrides,
       })
       await twice({ do: 'delete-table' })
       expect((await kernel.observe([])).table).toBeNull()

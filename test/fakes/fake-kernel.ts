@@ -13,10 +13,11 @@ import type {
 import type { Performers, Step } from '../../agent/kernel/step.js'
 import type { AddressSpec, RouteSpec, RuleSpec } from '../../agent/plan/desired.js'
 import { processFingerprint } from '../../agent/plan/difference.js'
+import type { Element } from '../../agent/plan/elements.js'
 import { commentOf, iptablesWords } from '../../agent/plan/firewall/allow.js'
 import type { ForeignChain } from '../../agent/plan/firewall/chain.js'
 import { placeKey } from '../../agent/plan/firewall/firewall-rules.js'
-import type { PausedKeys } from '../../agent/plan/paused.js'
+import { noOverrides, type Overrides } from '../../agent/plan/overrides.js'
 import { familyOf, hostPort } from '../../proto/model/address.js'
 import { FleetmoveError } from '../../proto/model/error.js'
 
@@ -98,8 +99,8 @@ export class FakeKernel implements Kernel {
     /** One rule of this chain, one element of this map. */
     deleteRuleOf?: string
     deleteElementOf?: string
-    /** A listener that is paused. */
-    letGo?: string
+    /** The overrides of listeners that are in a gap. */
+    deleteOverrides?: true
     killProcess?: string
     sysctl?: [string, string]
   }): void {
@@ -108,7 +109,7 @@ export class FakeKernel implements Kernel {
     if (change.deleteTable) this.table = null
     if (change.deleteRuleOf !== undefined && this.table) this.table.rules[change.deleteRuleOf]! -= 1
     if (change.deleteElementOf !== undefined && this.table) this.table.elements[change.deleteElementOf]! -= 1
-    if (change.letGo !== undefined && this.table) this.table.paused = without(this.table.paused, change.letGo)
+    if (change.deleteOverrides && this.table) this.table.overrides = structuredClone(noOverrides)
     if (change.killProcess !== undefined) this.endProcess(change.killProcess)
     if (change.sysctl) this.writeSysctl(...change.sysctl)
   }
@@ -271,7 +272,7 @@ export class FakeKernel implements Kernel {
       this.rules = this.rules.filter((r) => ruleKey(r) !== ruleKey(rule))
     },
 
-    'load-ruleset': async ({ fingerprint, chains, counters, rules, elements, paused, text }) => {
+    'load-ruleset': async ({ fingerprint, chains, counters, rules, elements, overrides, text }) => {
       const deleted = (what: string): Set<string> =>
         new Set(
           [...text.matchAll(new RegExp(`^delete ${what} inet fleetmove (\\S+)$`, 'gm'))].map((match) => match[1]!),
@@ -284,25 +285,31 @@ export class FakeKernel implements Kernel {
         counters: merged(this.table?.counters ?? [], counters, deleted('counter')),
         rules: { ...rules },
         elements: { ...elements },
-        paused: structuredClone(paused),
+        overrides: structuredClone(overrides),
       }
     },
 
     'change-elements': async (step) => {
-      const wanted = { ...this.table?.paused } as Record<string, readonly string[]>
-      for (const [list, isAdded] of [
-        [step.add, true],
-        [step.remove, false],
-      ] as const) {
-        for (const { table, set, key } of list) {
-          // Of holds, which this doesn't know.
-          if (table !== 'fleetmove') continue
-          const there = wanted[set]
-          if (!there || !(isAdded || there.includes(key))) throw refused(step, `there is no ${key} (ENOENT)`)
-          wanted[set] = isAdded ? [...new Set([...there, key])].sort() : there.filter((each) => each !== key)
-        }
+      const wanted = new Map<string, readonly string[]>(Object.entries(this.table?.overrides ?? {}))
+      const keyOf = (words: string): string => words.split(' : ')[0]!
+      const isOurs = ({ table }: Element): boolean => table === 'fleetmove'
+      for (const { set, key } of step.remove.filter(isOurs)) {
+        const there = wanted.get(set)
+        if (!there?.some((words) => keyOf(words) === key)) throw refused(step, `there is no ${key} (ENOENT)`)
+        wanted.set(
+          set,
+          there.filter((words) => keyOf(words) !== key),
+        )
       }
-      if (this.table) this.table.paused = wanted as unknown as PausedKeys
+      for (const { set, key, verdict } of step.add.filter(isOurs)) {
+        const there = wanted.get(set)
+        const words = `${key} : ${verdict}`
+        if (!there) throw refused(step, `there is no ${set} (ENOENT)`)
+        if (there.some((each) => each !== words && keyOf(each) === key)) throw refused(step, `${key} is there (EBUSY)`)
+        wanted.set(set, [...new Set([...there, words])].sort())
+      }
+      // Of holds this knows nothing.
+      if (this.table) this.table.overrides = Object.fromEntries(wanted) as unknown as Overrides
     },
 
     'delete-table': async () => {
@@ -396,11 +403,6 @@ const sameSlot = (a: RouteSpec, b: RouteSpec): boolean =>
   a.family === b.family && a.table === b.table && a.metric === (b.family === 6 && b.metric === 0 ? metric6 : b.metric)
 
 const deviceOf = (key: string): string | null => /^net\.ipv[46]\.conf\.(.+)\.[a-z0-9_]+$/.exec(key)?.[1] ?? null
-
-const without = ({ paused4, paused6, ...rest }: PausedKeys, key: string): PausedKeys => ({
-  ...rest,
-  ...{ paused4: paused4.filter((each) => each !== key), paused6: paused6.filter((each) => each !== key) },
-})
 
 const refused = (step: Step, reason: string): FleetmoveError =>
   new FleetmoveError('kernel', { message: `could not ${step.do}: ${reason}` })

@@ -9,7 +9,7 @@ import { basename, join } from 'node:path'
 import type { ObservedTable } from '../../agent/kernel/observed.js'
 import { difference } from '../../agent/plan/difference.js'
 import { type RulesetInput, ruleset } from '../../agent/plan/ruleset.js'
-import type { HostSpec } from '../../proto/model/host-spec.js'
+import type { HostSpec, ServiceAction } from '../../proto/model/host-spec.js'
 import { forward, ip, name, new4, new6, old4, old6, serve, service, spec, tunnel } from '../unit/agent/plan/specs.js'
 
 const directory = join(__dirname, 'ruleset')
@@ -69,6 +69,27 @@ const cases: Record<string, RulesetInput> = {
     spec(
       [tunnel(1)],
       [service('mail', [{ ...serve(['tcp', 25], new4), action: { kind: 'pause' } }], { stage: 'moving' })],
+    ),
+  ),
+  'in-gap-moved': on(
+    spec(
+      [tunnel(1)],
+      [
+        service(
+          'mail',
+          [
+            {
+              ...forward(['tcp', 25], { local: new4, peer: old4 }),
+              action: { kind: 'serve', port: 2525 },
+              ready: {
+                dispatched: forward(['tcp', 25], { local: new4, peer: old4 }).action as ServiceAction,
+                standby: { kind: 'serve', port: 2525 },
+              },
+            },
+          ],
+          { stage: 'moving', localhost: true },
+        ),
+      ],
     ),
   ),
   redirect: on(
@@ -220,7 +241,7 @@ function loadText(before: string | null, after: string): string {
     counters: old.counters,
     rules: old.rules,
     elements: old.elements,
-    paused: old.paused,
+    overrides: old.overrides,
   }
   const desired = {
     links: [],

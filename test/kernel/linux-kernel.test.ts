@@ -12,6 +12,7 @@ import { routeMtu } from '../../agent/kernel/route-get.js'
 import type { Step } from '../../agent/kernel/step.js'
 import type { ProcessSpec } from '../../agent/plan/desired.js'
 import { processFingerprint } from '../../agent/plan/difference.js'
+import { noOverrides } from '../../agent/plan/overrides.js'
 import { wireguardGo } from '../../agent/tunnel/wireguard-go.js'
 import type { Ip } from '../../proto/model/address.js'
 import { inOwnNamespace } from './netns.js'
@@ -49,7 +50,7 @@ inOwnNamespace(__filename, () => {
     chains: [],
     rules: {},
     elements: {},
-    paused: { paused4: [], paused6: [], 'paused-localhost': [] },
+    overrides: noOverrides,
     counters: [],
     text: content,
   })

@@ -83,7 +83,11 @@ test("the process's own port belongs to the service where it came out of a tunne
 })
 
 test('who is connected by another port is still known while new clients wait', () => {
-  const paused = service(route({ action: { kind: 'pause', beneath: { kind: 'serve', port: 8443 } } }))
+  const ready = {
+    dispatched: { kind: 'serve', port: 8443 },
+    standby: { kind: 'forward', tunnel: 1, to: client, port: 0 },
+  } as const
+  const paused = service(route({ action: { kind: 'pause' }, ready }))
   expect(routeOf(paused, entry(8443, fromTunnel(1)))).toBeDefined()
   expect(routeOfSocket(paused, socket(8443, 1))).toBeDefined()
   expect(routeOfSocket(paused, socket(443, 1))).toBeUndefined()

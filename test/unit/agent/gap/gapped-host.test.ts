@@ -7,7 +7,9 @@ import { GappedHost } from '../../../../agent/gap/gapped-host.js'
 import { Gaps } from '../../../../agent/gap/gaps.js'
 import type { ServiceHolds } from '../../../../agent/hold/service-holds.js'
 import type { Conntrack } from '../../../../agent/kernel/conntrack.js'
+import { describeStep } from '../../../../agent/kernel/describe-step.js'
 import { Ledger } from '../../../../agent/ledger.js'
+import { elementsText } from '../../../../agent/plan/elements.js'
 import type { HostSpec } from '../../../../proto/model/host-spec.js'
 import { FakeKernel } from '../../../fakes/fake-kernel.js'
 import { forward, name, new4, new6, old4, old6, serve, service, spec, tunnel } from '../plan/specs.js'
@@ -63,67 +65,76 @@ describe('a host with a service in a gap', () => {
   const turn = (change: Partial<Gap>): Promise<Gap> => host.turnGap('a', (known) => ({ ...known, ...change }))
 
   const keys = [`${new4} . tcp . 443`, `${new6} . tcp . 443`]
+  const waiting = {
+    ...{ table: 'fleetmove-hold', set: 'held4', key: keys[0]!, verdict: 'goto hold-0', timeoutMs: 9000 },
+  }
 
   test('pauses and lets go by one message each, without a look, and confirms what has become of it', async () => {
     const looks = jest.spyOn(kernel, 'observe')
     const before = kernel.performed.length
-    const waiting = {
-      table: 'fleetmove-hold',
-      set: 'held4',
-      key: `${new4} . tcp . 443`,
-      goto: 'hold-0',
-      timeoutMs: 9000,
-    }
     await host.turnGap('a', (known) => ({ ...known, phase: 'paused' }), [waiting])
-    expect(actions()).toEqual(['pause', 'pause'])
-    await host.makeReady('a')
     expect([actions(), host.spec?.services[0]?.active]).toEqual([['pause', 'pause'], stay.active])
     await turn({ phase: 'started', letGo: true })
-    expect(actions()).toEqual(['serve', 'serve'])
-    const steps = kernel.performed.slice(before)
-    expect([steps.map((step) => step.do), looks.mock.calls.length]).toEqual([
-      ['change-elements', 'load-ruleset', 'change-elements'],
+    expect([actions(), host.spec?.services[0]?.active]).toEqual([['serve', 'serve'], next.active])
+    const words = kernel.performed
+      .slice(before)
+      .map((step) => (step.do === 'change-elements' ? elementsText(step) : step.do))
+    expect([words, looks.mock.calls.length]).toEqual([
+      [
+        `add element inet fleetmove override4 { ${keys[0]} : drop }
+add element inet fleetmove override6 { ${keys[1]} : drop }
+add element inet fleetmove-hold held4 { ${keys[0]} timeout 9000ms : goto hold-0 }
+`,
+        `delete element inet fleetmove override4 { ${keys[0]} }
+delete element inet fleetmove override6 { ${keys[1]} }
+add element inet fleetmove override4 { ${keys[0]} : goto here-web-1 }
+add element inet fleetmove override6 { ${keys[1]} : goto here-web-1 }
+`,
+      ],
       0,
     ])
-    const changed = steps.flatMap((step) => (step.do === 'change-elements' ? [step] : []))
-    expect(changed.map(({ add, remove }) => [add, remove].map((each) => each.map(({ key }) => key)))).toEqual([
-      [[...keys, waiting.key], []],
-      [[], keys],
+    await host.settleGap('a')
+    expect([actions(), await host.drift(), kernel.performed.at(-1)?.do]).toEqual([
+      ['serve', 'serve'],
+      [],
+      'load-ruleset',
     ])
     expect(host.confirmed).toEqual(confirmed)
     await host.closeGap('a', next)
     expect([host.confirmed, host.gaps, await host.drift()]).toEqual([{ ...confirmed, services: [next] }, [], []])
   })
 
-  test('lets go without anything made ready, or with the wrong thing', async () => {
+  test('goes back by one message, too, and from a move that was settled already', async () => {
     await turn({ phase: 'paused' })
-    kernel.refuseNext((step) => step.do === 'load-ruleset', 'there is no such table')
-    await host.makeReady('a')
-    expect(host.gaps[0]?.ahead).toBe(false)
-    await turn({ phase: 'started', letGo: true })
-    expect([actions(), await host.drift()]).toEqual([['serve', 'serve'], []])
-    await turn({ phase: 'started', letGo: false })
-    await host.makeReady('a')
+    const before = kernel.performed.length
+    await turn({ phase: 'yielded', letGo: true })
+    expect(kernel.performed.slice(before).map((step) => step.do)).toEqual(['change-elements'])
+    expect([actions(), await host.drift()]).toEqual([['forward', 'forward'], []])
+    await turn({ phase: 'started' })
+    await host.settleGap('a')
+    await turn({ letGo: false, settled: false })
+    expect([actions(), await host.drift()]).toEqual([['pause', 'pause'], []])
     await turn({ phase: 'yielded', letGo: true })
     expect([actions(), await host.drift()]).toEqual([['forward', 'forward'], []])
-    await host.makeReady('a')
-    expect(await host.drift()).toEqual([])
+  })
+
+  test('is settled only once clients go on, and forgotten without a trace', async () => {
+    await turn({ phase: 'paused' })
+    await host.settleGap('a')
+    expect([actions(), host.gaps[0]?.settled]).toEqual([['pause', 'pause'], undefined])
+    await host.dropGap('a')
+    expect([actions(), await host.drift()]).toEqual([['forward', 'forward'], []])
+    expect(kernel.performed.at(-1)).toMatchObject({
+      text: expect.stringContaining('delete chain inet fleetmove here-web-1'),
+    })
   })
 
   test('what waits beside a change of rules is in the same transaction', async () => {
-    const waiting = {
-      table: 'fleetmove-hold',
-      set: 'held4',
-      key: `${new4} . tcp . 443`,
-      goto: 'hold-0',
-      timeoutMs: 9000,
-    }
     await turn({ phase: 'started', letGo: true })
-    await host.turnGap('a', (known) => ({ ...known, phase: 'yielded', letGo: false }), [waiting])
+    await host.settleGap('a')
+    await host.turnGap('a', (known) => ({ ...known, letGo: false, settled: false }), [waiting])
     const last = kernel.performed.at(-1)
-    expect(last?.do === 'load-ruleset' && last.text).toContain(
-      `add element inet fleetmove-hold held4 { ${waiting.key} timeout 9000ms : goto hold-0 }`,
-    )
+    expect(last?.do === 'load-ruleset' && last.text).toContain(elementsText({ remove: [], add: [waiting] }))
   })
 
   test('a disk that takes nothing keeps the gap alive, which can be ended once it does', async () => {
@@ -170,10 +181,8 @@ describe('a host with a service in a gap', () => {
     host = await start()
     await host.restore()
     expect([host.gaps[0]?.phase, actions(), await host.drift()]).toEqual(['paused', ['pause', 'pause'], []])
-    kernel.meddle({ letGo: keys[0]! })
-    expect(await host.drift()).toEqual([
-      { do: 'change-elements', add: [{ table: 'fleetmove', set: 'paused4', key: keys[0] }], remove: [] },
-    ])
+    kernel.meddle({ deleteOverrides: true })
+    expect((await host.drift()).map(describeStep)).toEqual([`let new clients of ${new4} tcp 443 and 1 more wait`])
     await expect(host.changeGap('b', (known) => known)).rejects.toMatchObject({ code: 'stale' })
   })
 
