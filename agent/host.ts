@@ -151,20 +151,26 @@ export class Host {
     return due
   }
 
-  /** The steps that would mend what something else has changed since. */
+  /** Clients wait for a change that comes next: a look takes long, and the change would wait for it. */
+  protected get hasNoTime(): boolean {
+    return false
+  }
+
+  /** The steps that would mend what something else has changed since; none where there is no time to look. */
   async drift(): Promise<Step[]> {
     return this.alone(async () =>
-      this.spec ? (await plan(this.kernel, this.spec, this.ledger.current.found)).steps : [],
+      this.spec && !this.hasNoTime ? (await plan(this.kernel, this.spec, this.ledger.current.found)).steps : [],
     )
   }
 
   /**
-   * Puts back what something else has changed, whether the spec is confirmed or on trial.
+   * Puts back what something else has changed, whether the spec is confirmed or on trial; nothing where there is no
+   * time to look.
    * @returns the steps that were taken
    */
   mend({ leave, before }: MendOptions): Promise<Step[]> {
     return this.alone(async () => {
-      if (!this.spec) return []
+      if (!this.spec || this.hasNoTime) return []
       const { steps, found, desired } = await plan(this.kernel, this.spec, this.ledger.current.found, this.measured)
       this.silent = desired.firewall.some(({ place }) => place.by === 'iptables' && !place.command.endsWith('-nft'))
       const due = steps.filter((step) => !leave(step))

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../../proto/model/error.js'
 import type { HostSpec, ServiceSpec } from '../../proto/model/host-spec.js'
-import { Host, type MendOptions } from '../host.js'
+import { Host } from '../host.js'
 import type { Step } from '../kernel/step.js'
 import { type Element, elementsText } from '../plan/elements.js'
 import { type KnownChange, servicesOnly } from '../services-only.js'
@@ -73,11 +73,9 @@ export class GappedHost extends Host {
     return gap
   }
 
-  /** Not while clients wait: looks take long, and everything else waits for them. */
-  override mend(options: MendOptions): Promise<Step[]> {
-    return this.gaps.some((gap) => gap.phase !== 'open' && !gap.letGo && remainingMs(gap) > 0)
-      ? Promise.resolve([])
-      : super.mend(options)
+  /** Also just before they wait: the pause would come late on this host alone. */
+  protected override get hasNoTime(): boolean {
+    return this.gaps.some((gap) => !gap.letGo && remainingMs(gap) > 0)
   }
 
   /** What `turnGap` has left to be written; a disk that takes nothing is asked again with the next change. */

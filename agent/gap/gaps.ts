@@ -27,6 +27,8 @@ import { type GappedHost, gapOver } from './gapped-host.js'
 
 /** Between two tries of what didn't succeed. */
 const againMs = 1000
+/** Who has waited is served first. */
+const settleMs = 500
 /** The longest that health is waited for; and how long for a process that may be starting already. */
 const [healthMs, startingMs] = [30_000, 5000]
 
@@ -205,7 +207,9 @@ export class Gaps {
     const counts = await holds.release(service)
     // Not waited for: what is asked of this agent next comes after it, and who is restarted before asks again.
     void host.saveGaps()
-    host.settleGap(id).catch((error: Error) => this.tell(gap, `failed: ${error.message}`))
+    const settle = (): Promise<void> =>
+      host.settleGap(id).catch((error: Error) => this.tell(gap, `failed: ${error.message}`))
+    setTimeout(settle, settleMs).unref()
     return { gap, counts }
   }
 

@@ -32,7 +32,8 @@ const gap = (): Gap => ({
     letGo: false,
     met: true,
     alone: false,
-    deadline: deadlineIn(60_000),
+    // No time is left, so that a look tells how it is.
+    deadline: deadlineIn(0),
   },
   plan: {
     ...{ role: 'target', stay, next, environment: {}, checks: [], timeoutMs: 1, tunnel: 1, port: 1, secret: '' },
@@ -165,8 +166,12 @@ add element inet fleetmove override6 { ${keys[1]} : goto here-web-1 }
     expect(await host.drift()).toEqual([])
   })
 
-  test('is not mended while clients wait, and is again when the time is over', async () => {
-    await turn({ phase: 'paused' })
+  test('is not looked at while clients wait or are about to, and is mended when the time is over', async () => {
+    await host.changeGap('a', (known) => ({ ...known, deadline: deadlineIn(60_000) }))
+    const looks = jest.spyOn(kernel, 'observe')
+    // A look that was asked for before, and whose turn comes in the gap.
+    const [first] = await Promise.all([host.drift(), turn({ phase: 'paused' }), host.drift()])
+    expect([first, looks.mock.calls.length]).toEqual([[], 0])
     kernel.meddle({ deleteTable: true })
     const mend = (): Promise<unknown[]> => host.mend({ leave: () => false, before: () => {} })
     expect(await mend()).toEqual([])
