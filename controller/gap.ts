@@ -12,7 +12,7 @@ import type { Service } from './config/fleet.js'
 import { tunnelBetween } from './data.js'
 import { inParallel } from './in-parallel.js'
 import { environmentOf, healthChecks, healthMs, lifecycleMs, lifecycleOf, refuseFailure } from './lifecycle.js'
-import { hostSpecs, type ServiceState } from './plan/host-specs.js'
+import { hostSpec, type ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
 import { agentOf, type World } from './world.js'
 
@@ -205,7 +205,7 @@ function renewing(
 function specIn(world: World, service: Service, host: Name, state: ServiceState): ServiceSpec {
   const states = new Map([...world.states, [service.name, state] as const])
   const { fleet, locals, pairs, generation, specs: held } = world
-  const spec = hostSpecs({ fleet, locals, pairs, states, generation, held }).get(host)
+  const spec = hostSpec({ fleet, locals, pairs, states, generation, held }, host)
   const found = spec?.services.find((each) => each.name === service.name)
   if (found) return found
   throw new FleetmoveError('internal', { message: `${service.name} is not known on ${host}` })

@@ -14,9 +14,9 @@ import {
 import type { Name } from '../../proto/model/names.js'
 import type { Fleet, Service } from '../config/fleet.js'
 import { addressPairs, type ResolvedAddress } from './addressing.js'
-import { movedAddresses } from './moving-addresses.js'
+import { type MovingAddress, movedAddresses, movingAddresses } from './moving-addresses.js'
 import { answersRedirects, isRedirectedPort, redirectOf } from './redirects.js'
-import { pairKey, type TunnelPair } from './tunnel-pair.js'
+import type { TunnelPair } from './tunnel-pair.js'
 
 /** Where a service stands in its move. */
 export interface ServiceState {
@@ -49,15 +49,49 @@ export interface SpecsInput {
 
 /** A spec for every host that has a tunnel, or holds one. */
 export function hostSpecs(input: SpecsInput): Map<Name, HostSpec> {
-  const specs = new Map<Name, HostSpec>()
-  for (const host of input.fleet.hosts.keys()) {
-    const tunnels = input.pairs.filter((pair) => pair.a === host || pair.b === host)
-    const held = input.held?.get(host)
-    // One that holds something that it isn't to have any more is told so.
-    if (tunnels.length === 0 && !held?.tunnels.length) continue
-    const services = [...input.fleet.services.values()].filter((s) => s.from === host || s.to === host)
-    const addresses = movedAddresses(input, host, held)
-    specs.set(host, {
+  const indexed = indexedByHost(input)
+  return new Map(
+    [...input.fleet.hosts.keys()].flatMap((host) => specOf(indexed, host)).map((spec) => [spec.host, spec]),
+  )
+}
+
+/** The one of this host, if it has one. */
+export const hostSpec = (input: SpecsInput, host: Name): HostSpec | undefined => specOf(indexedByHost(input), host)[0]
+
+/** A fleet of a thousand hosts isn't gone through for each of them: changes of a wave come one after the other. */
+interface Indexed extends SpecsInput {
+  servicesOf: ReadonlyMap<Name, readonly Service[]>
+  pairsOf: ReadonlyMap<Name, readonly TunnelPair[]>
+  moving: readonly MovingAddress[]
+}
+
+const indexedByHost = (input: SpecsInput): Indexed => ({
+  ...input,
+  servicesOf: byHost(input.fleet.services.values(), ({ from, to }) => [from, to]),
+  pairsOf: byHost(input.pairs, ({ a, b }) => [a, b]),
+  moving: movingAddresses(input.fleet),
+})
+
+function byHost<T>(all: Iterable<T>, hostsOf: (each: T) => readonly Name[]): Map<Name, T[]> {
+  const found = new Map<Name, T[]>()
+  for (const each of all) {
+    for (const host of hostsOf(each)) {
+      const known = found.get(host)
+      if (known) known.push(each)
+      else found.set(host, [each])
+    }
+  }
+  return found
+}
+
+function specOf(input: Indexed, host: Name): HostSpec[] {
+  const tunnels = input.pairsOf.get(host) ?? []
+  const held = input.held?.get(host)
+  // One that holds something that it isn't to have any more is told so.
+  if (tunnels.length === 0 && !held?.tunnels.length) return []
+  const addresses = movedAddresses(input, host, held)
+  return [
+    {
       fleet: input.fleet.name,
       host,
       generation: input.generation,
@@ -67,12 +101,11 @@ export function hostSpecs(input: SpecsInput): Map<Name, HostSpec> {
           return { ...end, probe: { port: end.probe.port, pairs: probePairs(input, host, end.peer) } }
         })
         .sort((x, y) => x.index - y.index),
-      services: services.flatMap((service) => serviceSpec(input, service, host)),
+      services: (input.servicesOf.get(host) ?? []).flatMap((service) => serviceSpec(input, service, host)),
       ...logOf(input.fleet),
       ...(addresses.length > 0 ? { addresses } : {}),
-    })
-  }
-  return specs
+    },
+  ]
 }
 
 function logOf({ log }: Fleet): Pick<HostSpec, 'log'> {
@@ -83,7 +116,7 @@ function logOf({ log }: Fleet): Pick<HostSpec, 'log'> {
 }
 
 /** A service on its way, as one of its hosts must treat it; none while it is planned or finalized. */
-function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSpec[] {
+function serviceSpec(input: Indexed, service: Service, host: Name): ServiceSpec[] {
   const state = input.states.get(service.name)
   if (!state || !isUnderWay(state.stage)) return []
   const { name, from, to } = service
@@ -106,11 +139,10 @@ function serviceSpec(input: SpecsInput, service: Service, host: Name): ServiceSp
   ]
 }
 
-function routes(input: SpecsInput, service: Service, host: Name, state: ServiceState): ServiceRoute[] {
+function routes(input: Indexed, service: Service, host: Name, state: ServiceState): ServiceRoute[] {
   const peer = host === service.from ? service.to : service.from
-  const pair = input.pairs.find((known) => pairKey(known.a, known.b) === pairKey(host, peer))
-  if (!pair) return []
-  const tunnel = pair.ends[host]!.index
+  const tunnel = tunnelTo(input, host, peer)
+  if (tunnel === undefined) return []
   return servicePairs(input, service).flatMap((addresses) => {
     const [own, other] = host === service.from ? [addresses.old, addresses.new] : [addresses.new, addresses.old]
     return service.listen.map((listener): ServiceRoute => {
@@ -139,6 +171,9 @@ function routes(input: SpecsInput, service: Service, host: Name, state: ServiceS
   })
 }
 
+const tunnelTo = ({ pairsOf }: Indexed, host: Name, peer: Name): number | undefined =>
+  pairsOf.get(host)?.find(({ a, b }) => a === peer || b === peer)?.ends[host]?.index
+
 /** On the new host, which answers by the old addresses, too, or still has connections by them. */
 function routesByMoved(input: SpecsInput, service: Service, host: Name, { address }: ServiceState): ServiceRoute[] {
   if (!address || host !== service.to) return []
@@ -156,11 +191,10 @@ function routesByMoved(input: SpecsInput, service: Service, host: Name, { addres
 }
 
 /** While it runs where its connections are to leave from there is nothing to do. */
-function egressOf(input: SpecsInput, service: Service, host: Name, state: ServiceState): Pick<ServiceSpec, 'egress'> {
+function egressOf(input: Indexed, service: Service, host: Name, state: ServiceState): Pick<ServiceSpec, 'egress'> {
   const { egress, egressFrom } = service
   if (!egress || !egressFrom || egress === state.active) return {}
-  const tunnel = input.pairs.find((pair) => pairKey(pair.a, pair.b) === pairKey(service.from, service.to))?.ends[host]
-    ?.index
+  const tunnel = tunnelTo(input, host, host === service.from ? service.to : service.from)
   if (tunnel === undefined) return {}
   if (host === egress) return { egress: { tunnel } }
   const { kind: _kind, ...chooser } = egressFrom
@@ -179,10 +213,10 @@ export function servicePairs(input: Pick<SpecsInput, 'fleet' | 'locals'>, servic
 }
 
 /** The addresses of `host` that stand for addresses of `peer`: each gets a probe port of its own. */
-function probePairs(input: SpecsInput, host: Name, peer: Name): AddressPair[] {
+function probePairs(input: Indexed, host: Name, peer: Name): AddressPair[] {
   const found = new Map<Ip, Ip>()
-  for (const service of input.fleet.services.values()) {
-    if (pairKey(service.from, service.to) !== pairKey(host, peer)) continue
+  for (const service of input.servicesOf.get(host) ?? []) {
+    if (service.from !== peer && service.to !== peer) continue
     for (const addresses of servicePairs(input, service)) {
       const [own, other] = host === service.from ? [addresses.old, addresses.new] : [addresses.new, addresses.old]
       if (!found.has(own)) found.set(own, other)

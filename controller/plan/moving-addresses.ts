@@ -60,13 +60,19 @@ export function companions(fleet: Fleet, service: Service): Service[] {
 export const addressesOf = (fleet: Fleet, services: readonly Service[]): MovingAddress[] =>
   movingAddresses(fleet).filter(({ users }) => users.some((user) => services.includes(user)))
 
-/** @param held what the host has confirmed: an address that has settled stays so */
+/**
+ * @param input.moving all of the fleet
+ * @param held what the host has confirmed: an address that has settled stays so
+ */
 export function movedAddresses(
-  input: { fleet: Fleet; states: ReadonlyMap<Name, { stage: Stage; address?: AddressState }> },
+  input: {
+    moving: readonly MovingAddress[]
+    states: ReadonlyMap<Name, { stage: Stage; address?: AddressState }>
+  },
   host: Name,
   held: HostSpec | undefined,
 ): MovedAddress[] {
-  return movingAddresses(input.fleet)
+  return input.moving
     .filter(({ from, to }) => from === host || to === host)
     .flatMap(({ address, from, own, stays, users }): MovedAddress[] => {
       const states = users.flatMap((user) => input.states.get(user.name) ?? [])

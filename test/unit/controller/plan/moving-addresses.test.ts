@@ -30,7 +30,7 @@ const states = (given: Record<string, Partial<ServiceState>>) =>
     ]),
   )
 const on = (host: string, given: Record<string, Partial<ServiceState>>, held?: HostSpec) =>
-  movedAddresses({ fleet, states: states(given) }, name(host), held).map(
+  movedAddresses({ moving: movingAddresses(fleet), states: states(given) }, name(host), held).map(
     ({ address, as }) => `${address.slice(-2)} ${as}`,
   )
 
