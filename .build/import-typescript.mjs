@@ -17,6 +17,11 @@ export async function importTypeScript(source) {
     // What it shares with jest's tests asks where it is.
     define: { __dirname: JSON.stringify(join(root, 'test', 'load')) },
     bundle: true,
+    // ssh2 does without them, as in the build; packages with CommonJS inside ask for `require`.
+    external: ['cpu-features', '*/sshcrypto.node'],
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
     platform: 'node',
     target: 'node20',
     format: 'esm',

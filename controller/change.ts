@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { FleetmoveError } from '../proto/model/error.js'
 import type { HostSpec } from '../proto/model/host-spec.js'
 import type { Name } from '../proto/model/names.js'
+import type { Service } from './config/fleet.js'
 import { inParallel } from './in-parallel.js'
 import { hostSpecs, type ServiceState } from './plan/host-specs.js'
 import type { TunnelPair } from './plan/tunnel-pair.js'
@@ -32,27 +33,37 @@ export interface Wanted {
 }
 
 /**
- * Brings every host to the new state, or leaves every host as it was. Changes of one world wait for
- * each other.
+ * Brings every host that it concerns to the new state, or leaves every one as it was. One of services alone concerns
+ * their hosts; changes that have a host in common wait for each other.
  * @returns how many hosts differed from the new state.
  */
 export function change(world: World, wanted: Change): Promise<number> {
-  const run = world.changing.then(() => changeNow(world, wanted))
-  world.changing = run.catch(() => {})
-  return run
+  const hosts = concerned(world, wanted)
+  return world.turns.take(hosts, () => changeNow(world, wanted, hosts))
+}
+
+/** @returns undefined for all */
+function concerned({ fleet }: World, { states, pairs, untied, mend }: Change): Set<Name> | undefined {
+  if (!states || pairs || untied || mend) return undefined
+  return new Set([...states.keys()].flatMap((name) => [fleet.services.get(name)!.from, fleet.services.get(name)!.to]))
 }
 
 async function changeNow(
   world: World,
   { states, pairs, check, mend, untied = false, first = [] }: Change,
+  hosts: ReadonlySet<Name> | undefined,
 ): Promise<number> {
   const wanted: Wanted = {
     states: new Map([...world.states, ...(states ?? [])]),
     pairs: [...(pairs ?? world.pairs)],
   }
-  if (!untied) refuseUntied(world, [...world.fleet.services.values()], wanted)
-  const generation = world.generation + 1
-  const specs = hostSpecs({ fleet: world.fleet, locals: world.locals, held: world.specs, ...wanted, generation })
+  const isConcerned = ({ from, to }: Service): boolean => hosts === undefined || hosts.has(from) || hosts.has(to)
+  if (!untied) refuseUntied(world, [...world.fleet.services.values()].filter(isConcerned), wanted)
+  // Taken at once: a change of other hosts may come meanwhile.
+  world.generation += 1
+  const { generation } = world
+  const input = { fleet: world.fleet, locals: world.locals, held: world.specs, ...wanted, generation }
+  const specs = hostSpecs(input, hosts)
   const changed = [...specs.values()].filter((spec) => !sameState(spec, world.specs.get(spec.host)))
   if (mend) {
     const kept = [...specs.keys()].filter((host) => !changed.some((spec) => spec.host === host))
@@ -85,10 +96,9 @@ async function changeNow(
     await takeBack(world, changed, generation, confirmed)
     throw error
   }
-  world.generation = generation
   for (const spec of changed) world.specs.set(spec.host, spec)
-  world.states = wanted.states
-  world.pairs = wanted.pairs
+  world.states = new Map([...world.states, ...(states ?? [])])
+  if (pairs) world.pairs = wanted.pairs
   return changed.length
 }
 
@@ -116,13 +126,14 @@ async function takeBack(
   generation: number,
   confirmed: ReadonlySet<Name>,
 ): Promise<void> {
-  world.generation = generation + 1
+  world.generation += 1
+  const back = world.generation
   const results = await Promise.allSettled(
     changed.map(async ({ host }) => {
       const agent = agentOf(world, host)
       if (!confirmed.has(host)) return noteSteps(world, host, 'undone', await agent.revert(generation))
       const before = world.specs.get(host) ?? { ...changed[0]!, host, tunnels: [], services: [] }
-      const spec = { ...before, generation: world.generation }
+      const spec = { ...before, generation: back }
       const { steps } = await agent.apply(spec, world.confirmWithinMs)
       noteSteps(world, host, 'undone', steps)
       await agent.confirm(spec.generation)

@@ -12,7 +12,7 @@ import type { Service } from './config/fleet.js'
 import { tunnelBetween } from './data.js'
 import { inParallel } from './in-parallel.js'
 import { environmentOf, healthChecks, healthMs, lifecycleMs, lifecycleOf, refuseFailure } from './lifecycle.js'
-import { hostSpec, type ServiceState } from './plan/host-specs.js'
+import { hostSpecs, type ServiceState } from './plan/host-specs.js'
 import { timed } from './progress.js'
 import { agentOf, type World } from './world.js'
 
@@ -156,8 +156,8 @@ export async function openGap(world: World, service: Service, origin: Name, targ
       )
     },
     async close(outcome) {
-      // Another service's change that is under way would put this one's old state back into our own books.
-      const closing = world.changing.then(async () => {
+      // Another service's change on these hosts would put this one's old state back into our own books.
+      await world.turns.take(both, async () => {
         // The target last: as long as the origin hasn't written the outcome down it may have to ask.
         for (const host of [origin, target])
           await world.sites.get(host)!.anew((agent) =>
@@ -168,8 +168,6 @@ export async function openGap(world: World, service: Service, origin: Name, targ
           )
         settle(outcome)
       })
-      world.changing = closing.catch(() => {})
-      await closing
       lease.end()
     },
     end: () => lease.end(),
@@ -205,7 +203,7 @@ function renewing(
 function specIn(world: World, service: Service, host: Name, state: ServiceState): ServiceSpec {
   const states = new Map([...world.states, [service.name, state] as const])
   const { fleet, locals, pairs, generation, specs: held } = world
-  const spec = hostSpec({ fleet, locals, pairs, states, generation, held }, host)
+  const spec = hostSpecs({ fleet, locals, pairs, states, generation, held }, [host]).get(host)
   const found = spec?.services.find((each) => each.name === service.name)
   if (found) return found
   throw new FleetmoveError('internal', { message: `${service.name} is not known on ${host}` })

@@ -19,6 +19,7 @@ import type { Progress } from './progress.js'
 import { Recorder, recorded } from './record.js'
 import { settleGaps } from './settle-gaps.js'
 import { Site, type SiteOptions } from './site.js'
+import { Turns } from './turns.js'
 
 export interface Context {
   fleet: Fleet
@@ -48,8 +49,8 @@ export interface World {
   lock: FleetLock | null
   /** See OpenOptions. */
   asItIs: boolean
-  /** The change that is under way: the next one waits for it. */
-  changing: Promise<unknown>
+  /** Of the changes that are under way. */
+  turns: Turns
   record: Recorder
 }
 
@@ -126,7 +127,7 @@ async function openOnce(
       generation: 0,
       lock: lock === undefined ? null : new FleetLock(lock),
       asItIs,
-      changing: Promise.resolve(),
+      turns: new Turns(),
       record: new Recorder(fleet),
     }
     await inParallel([...sites.values(), ...vantages.values()], async (each) => {

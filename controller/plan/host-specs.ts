@@ -47,16 +47,11 @@ export interface SpecsInput {
   held?: ReadonlyMap<Name, HostSpec>
 }
 
-/** A spec for every host that has a tunnel, or holds one. */
-export function hostSpecs(input: SpecsInput): Map<Name, HostSpec> {
+/** A spec for every one of these hosts (all of the fleet's) that has a tunnel, or holds one. */
+export function hostSpecs(input: SpecsInput, hosts: Iterable<Name> = input.fleet.hosts.keys()): Map<Name, HostSpec> {
   const indexed = indexedByHost(input)
-  return new Map(
-    [...input.fleet.hosts.keys()].flatMap((host) => specOf(indexed, host)).map((spec) => [spec.host, spec]),
-  )
+  return new Map([...hosts].flatMap((host) => specOf(indexed, host)).map((spec) => [spec.host, spec]))
 }
-
-/** The one of this host, if it has one. */
-export const hostSpec = (input: SpecsInput, host: Name): HostSpec | undefined => specOf(indexedByHost(input), host)[0]
 
 /** A fleet of a thousand hosts isn't gone through for each of them: changes of a wave come one after the other. */
 interface Indexed extends SpecsInput {

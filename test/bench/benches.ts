@@ -4,6 +4,7 @@ import { cliBench } from './cli.js'
 import { forwardBench } from './forward.js'
 import { scaleBench } from './scale.js'
 import { setupBench } from './setup.js'
+import { simulatedBench } from './simulated.js'
 import { recreateBench, switchBench } from './switch.js'
 
 export const benches: readonly Bench[] = [
@@ -11,6 +12,7 @@ export const benches: readonly Bench[] = [
   switchBench,
   recreateBench,
   scaleBench,
+  simulatedBench,
   setupBench,
   agentBench,
   cliBench,
