@@ -1,10 +1,11 @@
 /**
  * The table `inet fleetmove`, whole, as one transaction for `nft -f`: the same shape on both hosts.
  *
- * What an opening packet meets: one look-up in a verdict map (`open4`, `open6`), however many
- * listeners there are, then the chain of its service. What every later packet meets: one look-up of
- * its device and one of its connection's mark; all that concerns few packets stands in chains that
- * the others don't enter. nft(8), "VERDICT MAP STATEMENT", "CONNTRACK EXPRESSIONS".
+ * What an opening packet meets: one look-up among the listeners of services in a gap (overrides.ts), one in
+ * a verdict map (`open4`, `open6`), however many listeners there are, then the chain of its service. What
+ * every later packet meets: one look-up of its device and one of its connection's mark; all that concerns
+ * few packets stands in chains that the others don't enter. nft(8), "VERDICT MAP STATEMENT", "CONNTRACK
+ * EXPRESSIONS".
  *
  * The text adds what is missing, empties every chain and map of ours and fills them anew, all or
  * nothing: connections, counters and the record of arrivals live on. While only services change, the
