@@ -82,6 +82,7 @@ async function runOn(
   if (never) return chosen.map(({ name }) => skipped(name, never))
   const rows: Row[] = []
   const start = performance.now()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void takeDown(maker, signal))
   try {
     await maker.prepare(say)
     say(`${maker.name} is ready after ${since(start).toFixed(1)} s`)
@@ -104,6 +105,18 @@ async function runOn(
   return rows
 }
 
+/** The hosts of the scenario that runs. */
+let current: World | undefined
+
+/** Whoever interrupts a run has its hosts no longer than it takes to stop them. */
+async function takeDown(maker: SubstrateMaker, signal: NodeJS.Signals): Promise<void> {
+  say(`${signal}: the hosts are taken down`)
+  const told = (error: Error): void => say(error.message)
+  await current?.end().catch(told)
+  await maker.close().catch(told)
+  process.exit(signal === 'SIGINT' ? 130 : 143)
+}
+
 async function runOne(maker: SubstrateMaker, scenario: Scenario, repository: string, keep: boolean): Promise<Row> {
   const { name, title, hosts = usualHosts, releases = {} } = scenario
   const start = performance.now()
@@ -112,6 +125,7 @@ async function runOne(maker: SubstrateMaker, scenario: Scenario, repository: str
   try {
     const substrate = await maker.start(hosts, releases)
     world = new World(substrate, hosts, repository, say)
+    current = world
     say(`${hosts.join(', ')} are up after ${since(start).toFixed(1)} s`)
     await scenario.run(world)
     return { name, outcome: 'passed', seconds: since(start), why: '' }
@@ -121,6 +135,7 @@ async function runOne(maker: SubstrateMaker, scenario: Scenario, repository: str
     if (keep) await waitForPeople(scenario)
     return { name, outcome: 'FAILED', seconds: since(start), why: message.split('\n')[0]?.slice(0, 150) ?? '' }
   } finally {
+    current = undefined
     await world?.end()
   }
 }

@@ -141,10 +141,13 @@ export function vagrantMaker(repository: string, hosts: readonly string[], keep:
       })
     },
     async close() {
-      if (!keep && place === machineItself) await vagrant(['destroy', '-f'])
-      await machines?.hangUp(everyone)
-      await place.close()
-      await rm(ssh, { recursive: true, force: true })
+      try {
+        if (!keep && place === machineItself) await vagrant(['destroy', '-f'])
+        await machines?.hangUp(everyone)
+      } finally {
+        await place.close()
+        await rm(ssh, { recursive: true, force: true })
+      }
     },
   }
 }
