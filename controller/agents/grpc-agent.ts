@@ -76,6 +76,9 @@ const graceMs = 10_000
 export function grpcAgent(host: Name, channel: AgentChannel, { lockId, call }: CallOptions): GrpcAgent {
   const interceptors = [telling(call), bearing(lockId)]
   const client = new AgentClient(channel.address, channel.credentials, { ...channel.options, interceptors })
+  // At once, and not with the first call: an agent ends a connection by which nobody answers its pings for half a
+  // minute, and the first call may have to wait for hosts that are slower to install.
+  client.getChannel().getConnectivityState(true)
   const fail = (error: ServiceError, call: string): Error => {
     const known = errorFromStatus(error, host, call)
     return known.code === 'unreachable' ? (channel.failure() ?? new AgentGone(known)) : known

@@ -1,5 +1,6 @@
 /** What a call that fails says about the agent: that decides whether a command waits for a leaving one's end, once. */
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { credentials, Server, ServerCredentials } from '@grpc/grpc-js'
@@ -85,6 +86,19 @@ test('what the way to the host has said is told in its place, and is not waited 
 test('an agent that answers with an error is there', async () => {
   await serve((_server, fail) => fail(new FleetmoveError('invalid', { message: 'not a spec' })))
   expect(isAgentGone(await failureOf(call()))).toBe(false)
+})
+
+test('a connection speaks before anything is asked: agents end silent ones', async () => {
+  const said = new Promise<string>((resolve) => {
+    const server = createServer((connection) => {
+      connection.on('error', () => {}).once('data', (bytes) => resolve(bytes.toString('latin1')))
+      closing.push(() => connection.destroy())
+    })
+    server.listen(socket, () => call())
+    closing.push(() => server.close())
+  })
+  // RFC 9113, 3.4.
+  expect(await said).toMatch(/^PRI \* HTTP\/2\.0/)
 })
 
 test('of several failures all must be of leaving agents', async () => {
