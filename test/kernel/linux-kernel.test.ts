@@ -100,6 +100,7 @@ inOwnNamespace(__filename, () => {
       expect((await kernel.observe([])).table).toEqual({
         ...{ fingerprint: null, chains: ['x'], counters: [], rules: { x: 0 } },
         elements: { open4: 0, open6: 0, localhost: 0 },
+        overrides: noOverrides,
       })
       execFileSync('nft', ['delete table inet other'])
     })

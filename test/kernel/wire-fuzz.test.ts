@@ -88,11 +88,11 @@ ip addr add ${addresses.new.link}/24 dev eth0; ip addr add fd88::2/64 dev eth0 n
     await host?.end()
   })
 
-  // Its peers are nobody: that a tunnel is silent it notes by itself, whatever it is sent.
+  // Its peers are nobody: that a tunnel is silent it notes by itself, whatever it is sent, and loads a file for that.
   const state = async (): Promise<string> => (await listed()).replace(/^\tset silent \{\n(?:.*\n)*?\t\}\n/m, '')
   const listed = (): Promise<string> =>
     host.host.sh(
-      'nft -s list ruleset; ip addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; sysctl -a 2>/dev/null | grep "^net.ipv[46].conf"; find /run /var/lib -type f | grep -v -e agent -e ^/run/fleetmove/tools- | sort',
+      'nft -s list ruleset; ip addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; sysctl -a 2>/dev/null | grep "^net.ipv[46].conf"; find /run /var/lib -type f | grep -v -e agent -e ^/run/fleetmove/tools- -e ^/run/fleetmove/ruleset- | sort',
     )
 
   /** @returns the code of the answer; 'open' where it went on until it was cancelled. */
@@ -162,7 +162,11 @@ ip addr add ${addresses.new.link}/24 dev eth0; ip addr add fd88::2/64 dev eth0 n
           0.3,
         ) as object,
       witness: () => spoil({ ports: [52_820], tokens: [bytes(random, 16)] }, random, 0.4) as object,
-      drain: () => ({ service: random.pick(nasty), addresses: [random.pick(nasty)] }),
+      drain: () => ({
+        service: random.pick(nasty),
+        addresses: [random.pick(nasty)],
+        withinMs: random.pick(numbers),
+      }),
       gap: () => {
         const [role, action] = [
           random.pick(['origin', 'target', '']),
