@@ -11,7 +11,7 @@
  */
 import { type Family, familyOf, type Ip } from '../../proto/model/address.js'
 import type { Protocol } from '../../proto/model/host-spec.js'
-import { type Element, elementsText } from '../plan/elements.js'
+import { type Element, elementsText, listenerKey } from '../plan/elements.js'
 import { markMask } from '../plan/own.js'
 
 /** Not the table of the ruleset: an apply that tidies that one would delete base chains, and with them what is queued. */
@@ -55,7 +55,7 @@ export function heldKeys(listeners: readonly HeldListener[], family: Family): st
   const keys = new Set<string>()
   for (const { address, protocol, ports } of listeners) {
     if (familyOf(address) !== family) continue
-    for (let port = ports.from; port <= ports.to; port++) keys.add(`${address} . ${protocol} . ${port}`)
+    for (let port = ports.from; port <= ports.to; port++) keys.add(listenerKey(address, protocol, port))
   }
   return [...keys]
 }

@@ -46,7 +46,8 @@ const sentences: { [K in StepKind]: (step: StepOf<K>) => string } = {
   'load-ruleset': (s) => `load table inet ${table} (${s.fingerprint}: ${s.chains.length} chains)`,
   'change-elements': ({ remove, add }) => {
     const waiting = add.filter(({ verdict }) => verdict === 'drop')
-    const others = [...remove, ...add].filter(({ key }) => !waiting.some((each) => each.key === key))
+    const kept = new Set(waiting.map(({ key }) => key))
+    const others = [...remove, ...add].filter(({ key }) => !kept.has(key))
     return [
       ...(waiting.length > 0 ? [`let new clients of ${keysOf(waiting)} wait`] : []),
       ...(others.length > 0 ? [`let new clients of ${keysOf(others)} go on`] : []),

@@ -5,7 +5,7 @@
  */
 import ipaddr from 'ipaddr.js'
 import type { Ip } from '../../proto/model/address.js'
-import { type Element, type ElementChange, partsOf } from '../plan/elements.js'
+import { bySet, type Element, type ElementChange, partsOf } from '../plan/elements.js'
 import { table } from '../plan/own.js'
 import { bytesToIp, ipToBytes } from './ip-bytes.js'
 import { isErrno, type Netlink } from './netlink.js'
@@ -87,26 +87,15 @@ function splitAttributes(bytes: Buffer): Buffer[] {
 }
 
 /** One payload for each set, or several where it has many. */
-function messagesOf(elements: readonly Element[]): Buffer[] {
-  const bySet = new Map<string, Element[]>()
-  for (const element of elements) {
-    const name = `${element.table} ${element.set}`
-    const known = bySet.get(name)
-    if (known) known.push(element)
-    else bySet.set(name, [element])
-  }
-  return [...bySet.values()].flatMap((own) =>
-    Array.from({ length: Math.ceil(own.length / perMessage) }, (_, i) => {
-      const some = own.slice(i * perMessage, (i + 1) * perMessage)
-      return Buffer.concat([
-        inet,
-        attribute(list.table, text(own[0]!.table)),
-        attribute(list.set, text(own[0]!.set)),
-        nest(list.elements, ...some.map(elementBytes)),
-      ])
-    }),
+const messagesOf = (all: readonly Element[]): Buffer[] =>
+  bySet(all, perMessage).map(({ table, set, elements }) =>
+    Buffer.concat([
+      inet,
+      attribute(list.table, text(table)),
+      attribute(list.set, text(set)),
+      nest(list.elements, ...elements.map(elementBytes)),
+    ]),
   )
-}
 
 const elementBytes = ({ key, verdict: words, timeoutMs }: Element): Buffer =>
   nest(
@@ -137,7 +126,7 @@ const u64be = (value: number): Buffer => {
 }
 
 /** The parts of a concatenation fill four bytes each, an address as many as it has. */
-export const keyBytes = (key: string): Buffer =>
+const keyBytes = (key: string): Buffer =>
   Buffer.concat(
     partsOf(key).map((part) => {
       const bytes = Object.hasOwn(protocols, part)
@@ -150,7 +139,7 @@ export const keyBytes = (key: string): Buffer =>
   )
 
 /** The inverse of `keyBytes`. */
-export function keyText(bytes: Buffer): string {
+function keyText(bytes: Buffer): string {
   const address = bytes.subarray(0, Math.max(0, bytes.length - 8))
   const [protocol, port] = [bytes[address.length], bytes.subarray(address.length + 4)]
   const name = Object.entries(protocols).find(([, number]) => number === protocol)?.[0] ?? String(protocol)

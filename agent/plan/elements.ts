@@ -2,6 +2,8 @@
  * Elements of sets and maps whose keys are the listeners that opening packets are for: as nft writes them
  * (nft(8), "ELEMENTS"), and as what is to become of them. Pure.
  */
+import type { Ip } from '../../proto/model/address.js'
+import type { Protocol } from '../../proto/model/host-spec.js'
 
 /** One element; by its key and its set alone where it is to be taken out. */
 export interface Element {
@@ -25,6 +27,9 @@ export interface ElementChange {
   add: readonly Element[]
 }
 
+/** The key of one port of a listener. */
+export const listenerKey = (address: Ip, protocol: Protocol, port: number): string =>
+  `${address} . ${protocol} . ${port}`
 /** The parts of a key. */
 export const partsOf = (key: string): string[] => key.split(' . ')
 
@@ -36,20 +41,33 @@ export function elementsText({ remove, add }: ElementChange): string {
   return [...commands('delete', remove), ...commands('add', add)].map((command) => `${command}\n`).join('')
 }
 
-function commands(verb: 'add' | 'delete', elements: readonly Element[]): string[] {
-  const sets = new Map<string, string[]>()
-  for (const { table, set, key, verdict, timeoutMs } of elements) {
-    const name = `inet ${table} ${set}`
-    const timeout = timeoutMs === undefined ? '' : ` timeout ${Math.ceil(timeoutMs)}ms`
-    const words = `${key}${timeout}${verdict === undefined ? '' : ` : ${verdict}`}`
+const commands = (verb: 'add' | 'delete', elements: readonly Element[]): string[] =>
+  bySet(elements, batch).map(
+    ({ table, set, elements: some }) => `${verb} element inet ${table} ${set} { ${some.map(words).join(', ')} }`,
+  )
+
+function words({ key, verdict, timeoutMs }: Element): string {
+  const timeout = timeoutMs === undefined ? '' : ` timeout ${Math.ceil(timeoutMs)}ms`
+  return `${key}${timeout}${verdict === undefined ? '' : ` : ${verdict}`}`
+}
+
+/** Those of each set together, in their order, at most so many at once. */
+export function bySet(
+  elements: readonly Element[],
+  most: number,
+): (Pick<Element, 'table' | 'set'> & { elements: Element[] })[] {
+  const sets = new Map<string, Element[]>()
+  for (const element of elements) {
+    const name = `${element.table} ${element.set}`
     const known = sets.get(name)
-    if (known) known.push(words)
-    else sets.set(name, [words])
+    if (known) known.push(element)
+    else sets.set(name, [element])
   }
-  return [...sets].flatMap(([name, list]) =>
-    Array.from(
-      { length: Math.ceil(list.length / batch) },
-      (_, i) => `${verb} element ${name} { ${list.slice(i * batch, (i + 1) * batch).join(', ')} }`,
-    ),
+  return [...sets.values()].flatMap((own) =>
+    Array.from({ length: Math.ceil(own.length / most) }, (_, i) => ({
+      table: own[0]!.table,
+      set: own[0]!.set,
+      elements: own.slice(i * most, (i + 1) * most),
+    })),
   )
 }

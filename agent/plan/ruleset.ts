@@ -17,7 +17,6 @@ import {
   type ForwardAction,
   forwardOf,
   type HostSpec,
-  type Protocol,
   type ServeAction,
   type ServiceAction,
   type ServiceRoute,
@@ -43,7 +42,7 @@ import {
 import { refuseChecks } from './dark.js'
 import type { Ruleset } from './desired.js'
 import { declareOwnSets, guardLeaving, leaveElsewhere, leaveHere, leaveOwn } from './egress.js'
-import { elementsText } from './elements.js'
+import { elementsText, listenerKey } from './elements.js'
 import { fingerprint } from './fingerprint.js'
 import { type FrameInput, frameOf } from './frame.js'
 import { assignHelpers, helperObjects, leaveUnzoned } from './ftp.js'
@@ -70,10 +69,11 @@ interface Targets {
 }
 /** Where opening packets are dispatched. */
 export const dispatchMaps = ['open4', 'open6', 'localhost'] as const
+/** What becomes of opening packets for one listener: an element. */
 interface Opening {
-  map: (typeof dispatchMaps)[number]
+  map: (typeof dispatchMaps)[number] | OverrideMap
   key: string
-  chain: string
+  verdict: string
 }
 
 /** The text for this host, with the names it declares. Same input, same text. */
@@ -82,8 +82,7 @@ export function ruleset(input: RulesetInput): Ruleset {
   const services = [...input.spec.services].sort((a, b) => (a.name < b.name ? -1 : 1))
   const targets: Targets = { byRules: new Map(), names: new Set(), localhost: new Set() }
   const openings: Opening[] = []
-  const overriding = new Map<OverrideMap, Set<string>>()
-  for (const service of services) openService(input.spec.host, service, { targets, openings, overriding })
+  for (const service of services) openService(input.spec.host, service, targets, openings)
   for (const tunnel of tunnels) openProbes(tunnel, targets, openings)
 
   const counters = [
@@ -103,14 +102,18 @@ export function ruleset(input: RulesetInput): Ruleset {
     { chain: unzonedChain, rules: leaveUnzoned(services) },
     ...targets.byRules.values(),
   ].map(chainOf)
-  const overridden = (map: OverrideMap): string[] => [...(overriding.get(map) ?? [])].sort()
+  const of = (map: Opening['map']): Opening[] => openings.filter((opening) => opening.map === map)
+  const overridden = (map: OverrideMap): string[] =>
+    [...new Set(of(map).map(({ key, verdict }) => `${key} : ${verdict}`))].sort()
   const overrides: Overrides = {
     override4: overridden('override4'),
     override6: overridden('override6'),
     'override-localhost': overridden('override-localhost'),
   }
   const opened = elementsText({
-    add: openings.map(({ map, key, chain }) => ({ table, set: map, key, verdict: `goto ${chain}` })),
+    add: openings
+      .filter(({ map }) => (dispatchMaps as readonly string[]).includes(map))
+      .map(({ map, key, verdict }) => ({ table, set: map, key, verdict })),
     remove: [],
   })
   const stampText = `${fingerprint(partsText(frame))}${fingerprint([...counters, partsText(ofServices), opened].join('\n'))}`
@@ -154,9 +157,7 @@ export function ruleset(input: RulesetInput): Ruleset {
     frame: frame.map((part) => part.chain),
     counters,
     rules: Object.fromEntries([stamp, ...frame, ...ofServices].map(({ chain, rules }) => [chain, rules.length])),
-    elements: Object.fromEntries(
-      dispatchMaps.map((map) => [map, openings.filter((opening) => opening.map === map).length]),
-    ),
+    elements: Object.fromEntries(dispatchMaps.map((map) => [map, of(map).length])),
     overrides,
     text: load([stamp, ...frame, ...ofServices], maps),
     servicesText: load([stamp, ...ofServices], []),
@@ -174,39 +175,30 @@ export const servedCounter = (service: string): string => counterName(service, '
 /** Names of services may begin with a digit, identifiers of nft may not. */
 const counterName = (service: string, kind: string): string => `${/^\d/.test(service) ? '_' : ''}${service}-${kind}`
 
-interface Dispatch {
-  targets: Targets
-  openings: Opening[]
-  overriding: Map<OverrideMap, Set<string>>
-}
-
-function openService(host: Name, service: ServiceSpec, { targets, openings, overriding }: Dispatch): void {
-  const chainFor = (route: ServiceRoute, action: ServiceAction): string =>
-    routeChain(host, service, route.address, action, targets)
-  const override = (map: OverrideMap, key: string, verdict: string): void => {
-    overriding.set(map, (overriding.get(map) ?? new Set()).add(`${key} : ${verdict}`))
-  }
+function openService(host: Name, service: ServiceSpec, targets: Targets, openings: Opening[]): void {
+  const toChain = (route: ServiceRoute, action: ServiceAction): string =>
+    `goto ${routeChain(host, service, route.address, action, targets)}`
   for (const route of service.routes) {
     const { action, ready } = route
     const dispatched = ready?.dispatched ?? (action.kind === 'pause' ? undefined : action)
-    const chain = dispatched && chainFor(route, dispatched)
+    const usual = dispatched && toChain(route, dispatched)
     // It stands, whether something leads there now or not.
-    if (ready) chainFor(route, ready.standby)
-    const now = action.kind === 'pause' ? 'drop' : `goto ${chainFor(route, action)}`
+    if (ready) toChain(route, ready.standby)
+    const now = action.kind === 'pause' ? 'drop' : toChain(route, action)
     const family = familyOf(route.address)
-    const localChain = dispatched?.kind === 'forward' ? chain : undefined
+    const usualLocal = dispatched?.kind === 'forward' ? usual : undefined
     const localNow = action.kind === 'forward' || action.kind === 'pause' ? now : 'accept'
-    const isLocal = service.localhost && family === 4 && !(localChain === undefined && localNow === 'accept')
+    const isLocal = service.localhost && family === 4 && (usualLocal !== undefined || localNow !== 'accept')
     for (let port = route.ports.from; port <= route.ports.to; port++) {
-      const key = openKey(route.address, route.protocol, port)
-      if (chain !== undefined) openings.push({ map: `open${family}`, key, chain })
-      if (now !== `goto ${chain}`) override(`override${family}`, key, now)
+      const key = listenerKey(route.address, route.protocol, port)
+      if (usual !== undefined) openings.push({ map: `open${family}`, key, verdict: usual })
+      if (now !== usual) openings.push({ map: `override${family}`, key, verdict: now })
       const local = `${route.protocol} . ${port}`
       // Of several addresses the first will do.
       if (!isLocal || targets.localhost.has(local)) continue
       targets.localhost.add(local)
-      if (localChain !== undefined) openings.push({ map: 'localhost', key: local, chain: localChain })
-      if (localNow !== `goto ${localChain}`) override('override-localhost', local, localNow)
+      if (usualLocal !== undefined) openings.push({ map: 'localhost', key: local, verdict: usualLocal })
+      if (localNow !== usualLocal) openings.push({ map: 'override-localhost', key: local, verdict: localNow })
     }
   }
 }
@@ -245,8 +237,8 @@ function openProbes(tunnel: TunnelSpec, targets: Targets, openings: Opening[]): 
     for (const protocol of ['tcp', 'udp'] as const) {
       openings.push({
         map: `open${familyOf(pair.local)}`,
-        key: openKey(pair.local, protocol, tunnel.probe.port),
-        chain,
+        key: listenerKey(pair.local, protocol, tunnel.probe.port),
+        verdict: `goto ${chain}`,
       })
     }
   }
@@ -264,8 +256,6 @@ const dnat = (to: Ip, port: number): string =>
   port === 0
     ? `dnat ${familyOf(to) === 4 ? 'ip' : 'ip6'} to ${to}`
     : `meta l4proto { tcp, udp } dnat ${familyOf(to) === 4 ? 'ip' : 'ip6'} to ${hostPort(to, port)}`
-
-const openKey = (address: Ip, protocol: Protocol, port: number): string => `${address} . ${protocol} . ${port}`
 
 /** The chain for these rules: listeners that are treated alike share one. */
 function target(targets: Targets, prefix: string, rules: string[]): string {
