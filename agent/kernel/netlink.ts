@@ -107,6 +107,13 @@ interface Pending {
   settle: (error: Error | null) => void
 }
 
+/** As requests of which the last is acknowledged; what fails is told of in any case. */
+const acknowledged = (messages: readonly NetlinkRequest[]): NetlinkRequest[] =>
+  messages.map((message, i) => ({
+    ...message,
+    flags: flag.request | message.flags | (i === messages.length - 1 ? flag.ack : 0),
+  }))
+
 class SerialNetlink implements Netlink {
   private readonly socket: RawNetlinkSocket
   private readonly datagrams: Buffer[] = []
@@ -142,7 +149,7 @@ class SerialNetlink implements Netlink {
 
   async request(type: number, payload: Buffer, flags = 0): Promise<NetlinkMessage[]> {
     const replies: NetlinkMessage[] = []
-    await this.enqueue([{ type, flags: flag.request | flag.ack | flags, payload }], (message) => replies.push(message))
+    await this.enqueue(acknowledged([{ type, flags, payload }]), (message) => replies.push(message))
     return replies
   }
 
@@ -150,15 +157,9 @@ class SerialNetlink implements Netlink {
     const results: (string | null)[] = payloads.map(() => null)
     if (payloads.length === 0) return results
     const last = payloads.length - 1
-    // Only the last is acknowledged; what fails is told of in any case.
-    const messages = payloads.map((payload, i) => ({
-      type,
-      flags: flag.request | flags | (i === last ? flag.ack : 0),
-      payload,
-    }))
     try {
       await this.enqueue(
-        messages,
+        acknowledged(payloads.map((payload) => ({ type, flags, payload }))),
         () => {},
         (index, errno) => {
           results[index] = errno
@@ -177,16 +178,8 @@ class SerialNetlink implements Netlink {
     // struct nfgenmsg: AF_UNSPEC, NFNETLINK_V0, and in res_id the subsystem.
     const around = Buffer.from([0, 0, 0, subsystem])
     let refused: NetlinkError | null = null
-    const last = changes.length - 1
-    const messages = [
-      { type: batchMessage.begin, flags: flag.request, payload: around },
-      // The answer comes when the batch is done: all of it, or nothing.
-      ...changes.map(({ type, flags, payload }, i) => ({
-        type,
-        flags: flag.request | flags | (i === last ? flag.ack : 0),
-        payload,
-      })),
-    ]
+    // The answer comes when the batch is done: all of it, or nothing.
+    const messages = acknowledged([{ type: batchMessage.begin, flags: 0, payload: around }, ...changes])
     const end = { type: batchMessage.end, flags: flag.request, payload: around }
     await this.enqueue(
       messages,
