@@ -45,7 +45,8 @@ export function change(world: World, wanted: Change): Promise<number> {
 /** @returns undefined for all */
 function concerned({ fleet }: World, { states, pairs, untied, mend }: Change): Set<Name> | undefined {
   if (!states || pairs || untied || mend) return undefined
-  return new Set([...states.keys()].flatMap((name) => [fleet.services.get(name)!.from, fleet.services.get(name)!.to]))
+  const services = [...states.keys()].map((name) => fleet.services.get(name)!)
+  return new Set(services.flatMap(({ from, to }) => [from, to]))
 }
 
 async function changeNow(

@@ -57,12 +57,13 @@ export async function openGap(world: World, service: Service, origin: Name, targ
   const both = [target, origin]
   const stay: ServiceState = { stage: 'moving', active: origin }
   const next: ServiceState = { stage: 'moving', active: target }
+  const [staying, moved] = [stay, next].map((state) => servicesIn(world, service, both, state)) as [Treated, Treated]
   const call = (host: Name, action: string, also: Partial<wire.GapRequest> = {}, ms = 0): Promise<wire.GapReply> =>
     agentOf(world, host).gap({ service: service.name, id, action, ...also }, ms)
   const plan = (host: Name, port: number): wire.GapPlan => ({
     role: host === target ? 'target' : 'origin',
-    stay: encodeServiceSpec(specIn(world, service, host, stay)),
-    next: encodeServiceSpec(specIn(world, service, host, next)),
+    stay: encodeServiceSpec(staying.get(host)!),
+    next: encodeServiceSpec(moved.get(host)!),
     lifecycle: lifecycleOf(service),
     environment: environmentOf(world, service, host),
     checks: healthChecks(world, service, host),
@@ -106,9 +107,8 @@ export async function openGap(world: World, service: Service, origin: Name, targ
     begun === undefined ? service.holdMs : service.holdMs - (performance.now() - begun)
   const settle = (outcome: GapOutcome): void => {
     const state = outcome === 'target' ? next : outcome === 'origin' ? stay : { ...stay, paused: true }
-    for (const host of both) {
+    for (const [host, treated] of servicesIn(world, service, both, state)) {
       const spec = world.specs.get(host)
-      const treated = specIn(world, service, host, state)
       if (spec)
         world.specs.set(host, { ...spec, services: spec.services.map((s) => (s.name === service.name ? treated : s)) })
     }
@@ -200,11 +200,18 @@ function renewing(
   }
 }
 
-function specIn(world: World, service: Service, host: Name, state: ServiceState): ServiceSpec {
+/** How each host treats the service. */
+type Treated = Map<Name, ServiceSpec>
+
+function servicesIn(world: World, service: Service, hosts: readonly Name[], state: ServiceState): Treated {
   const states = new Map([...world.states, [service.name, state] as const])
   const { fleet, locals, pairs, generation, specs: held } = world
-  const spec = hostSpecs({ fleet, locals, pairs, states, generation, held }, [host]).get(host)
-  const found = spec?.services.find((each) => each.name === service.name)
-  if (found) return found
-  throw new FleetmoveError('internal', { message: `${service.name} is not known on ${host}` })
+  const specs = hostSpecs({ fleet, locals, pairs, states, generation, held }, hosts)
+  return new Map(
+    hosts.map((host) => {
+      const found = specs.get(host)?.services.find((each) => each.name === service.name)
+      if (found) return [host, found]
+      throw new FleetmoveError('internal', { message: `${service.name} is not known on ${host}` })
+    }),
+  )
 }

@@ -65,8 +65,8 @@ function fitting(spec: HostSpec | null, name: string, service: ServiceSpec): Ser
   const same = (a: ServiceSpec): string =>
     a.routes.map((r) => `${r.protocol} ${r.address} ${r.ports.from}-${r.ports.to}`).join()
   if (same(service) !== same(known)) throw unfit(`${name} has other listeners here`)
-  const tunnels = [...service.routes.map(({ action }) => forwardOf(action)?.tunnel), service.egress?.tunnel]
   if (service.routes.some(({ action }) => action.kind === 'pause')) throw unfit(`${name} would answer nowhere`)
+  const tunnels = [...service.routes.map(({ action }) => forwardOf(action)?.tunnel), service.egress?.tunnel]
   const missing = tunnels.find((index) => index !== undefined && !spec.tunnels.some((each) => each.index === index))
   if (missing !== undefined) throw unfit(`no tunnel ${missing}`)
   return service

@@ -53,7 +53,7 @@ export function hostSpecs(input: SpecsInput, hosts: Iterable<Name> = input.fleet
   return new Map([...hosts].flatMap((host) => specOf(indexed, host)).map((spec) => [spec.host, spec]))
 }
 
-/** A fleet of a thousand hosts isn't gone through for each of them: changes of a wave come one after the other. */
+/** A fleet of a thousand hosts isn't gone through for each of them: every change of a wave makes specs. */
 interface Indexed extends SpecsInput {
   servicesOf: ReadonlyMap<Name, readonly Service[]>
   pairsOf: ReadonlyMap<Name, readonly TunnelPair[]>
