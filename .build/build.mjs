@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { bundleAgent } from './bundle-agent.mjs'
 import { lean, leanPlugins } from './lean.mjs'
+import { optionalAddons } from './optional-addons.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -43,7 +44,7 @@ await build({
     ].join(' '),
   },
   define: { FLEETMOVE_VERSION: JSON.stringify(version) },
-  external: ['cpu-features', '*/sshcrypto.node'],
+  external: optionalAddons,
   sourcemap: true,
   legalComments: 'none',
   logLevel: 'warning',

@@ -2,6 +2,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { optionalAddons } from './optional-addons.mjs'
 import { root } from './prepare.mjs'
 
 /**
@@ -17,8 +18,8 @@ export async function importTypeScript(source) {
     // What it shares with jest's tests asks where it is.
     define: { __dirname: JSON.stringify(join(root, 'test', 'load')) },
     bundle: true,
-    // ssh2 does without them, as in the build; packages with CommonJS inside ask for `require`.
-    external: ['cpu-features', '*/sshcrypto.node'],
+    external: optionalAddons,
+    // Packages with CommonJS inside ask for it.
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
