@@ -209,7 +209,9 @@ export class Gaps {
     void host.saveGaps()
     const settle = (): Promise<void> =>
       host.settleGap(id).catch((error: Error) => this.tell(gap, `failed: ${error.message}`))
-    setTimeout(settle, settleMs).unref()
+    // What it opens itself leaves as before until then.
+    const leavesElsewhere = plan.stay.egress !== undefined || plan.next.egress !== undefined
+    setTimeout(settle, leavesElsewhere ? 0 : settleMs).unref()
     return { gap, counts }
   }
 
